@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The audit log, writing side.  Format: include/vdiskfs/audit_format.h and
+ * docs/formats/audit-log.md (change both together).
+ *
+ *   worker threads, supervisor ──audit_log()──▶ ring (mapped, preallocated file, shared)
+ *                                                 │ record is in the ring BEFORE the reply
+ *   supervisor's audit thread ◀──────────────────┘
+ *        seals records into frames (SHA-256 chain), appends them to NNNNNN.vlog, syncs
+ *
+ * The ring lives in a file that is mapped MAP_SHARED before the worker is forked, so the kernel
+ * owns its pages: no record whose reply was sent is lost when a process dies.  A full ring makes
+ * audit_log wait; nothing is dropped.
+ */
+#ifndef VD_AUDIT_AUDIT_H
+#define VD_AUDIT_AUDIT_H
+
+#include "base/err.h"
+#include "vdiskfs/audit_format.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct audit_ring;   /* shared between the processes */
+struct audit_writer; /* supervisor only: the thread and the segment files */
+
+/* One event to be logged.  Zero-initialise; set what applies. */
+struct audit_event {
+    enum audit_op op;
+    uint64_t obj;    /* node number, 0 = none */
+    uint64_t off, len;
+    uint32_t proc;   /* id given by an AUDIT_PROC record, 0 = the program itself */
+    int32_t result;  /* 0, or a negative errno as sent to the kernel */
+    uint8_t flags;   /* AUDIT_F_* */
+    const struct audit_field *fields; /* variable parts (path, name, text); may be NULL */
+    size_t n_fields;
+};
+
+/* One variable part: tag, and bytes copied into the record (cut, with AUDIT_F_CUT set, when the
+ * record would exceed AUDIT_MAX_PAYLOAD). */
+struct audit_field {
+    enum audit_tag tag;
+    const void *bytes;
+    size_t len;
+};
+
+/* ---- both processes -------------------------------------------------------------------------- */
+
+/* Puts the event into the ring; returns its sequence number.  Any thread, any of the two
+ * processes.  Waits only when the ring is full.  The record survives the death of this process
+ * from the moment the function returns. */
+uint64_t audit_log(struct audit_ring *ring, const struct audit_event *event);
+
+/* Waits until the record `seq` is sealed and on the disk (critical records: mount, unmount,
+ * refused write, I/O error, evidence changed).  VD_EAUDIT when the log has failed. */
+int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err);
+
+/* Has writing the log failed?  Then every access must answer EIO (fail closed). */
+bool audit_failed(const struct audit_ring *ring);
+
+/* ---- supervisor -------------------------------------------------------------------------------- */
+
+struct audit_config {
+    const char *dir;       /* where session directories go; created with mode 0700 if missing */
+    size_t ring_bytes;     /* 0 = default 16 MiB */
+    unsigned seal_ms;      /* longest time a record stays unsealed; 0 = default 100 */
+    unsigned sync_ms;      /* longest time a frame stays unsynced; 0 = default 1000 */
+};
+
+/* Default directory: /var/log/vdiskfs for root, $XDG_STATE_HOME/vdiskfs or
+ * ~/.local/state/vdiskfs otherwise.  Caller frees; NULL when there is no home. */
+char *audit_default_dir(void);
+
+/* Creates DIR/<session>/ with ring.wal and 000000.vlog.  Call before fork: *out_ring is inherited.
+ * The thread is not started yet. */
+int audit_open(const struct audit_config *config, struct audit_writer **out_writer,
+               struct audit_ring **out_ring, struct vd_err *err);
+
+/* Path of the session directory (borrowed) and its id (a UUID string). */
+const char *audit_session_dir(const struct audit_writer *writer);
+const char *audit_session_id(const struct audit_writer *writer);
+
+/* In the worker, after fork: drops what only the supervisor may hold (segment descriptors), keeps
+ * the ring mapped. */
+void audit_forget_writer(struct audit_writer *writer);
+
+/* Starts the sealing thread (supervisor, after fork). */
+int audit_start(struct audit_writer *writer, struct vd_err *err);
+
+/* Seals everything that is committed, writes the close record (`how`: clean, or the reason), syncs,
+ * stops the thread, makes the segment read-only (0400) and removes the ring.  Records that a dead
+ * worker claimed but never committed are told in the close record. */
+int audit_close(struct audit_writer *writer, enum audit_close_reason how, struct vd_err *err);
+
+#endif

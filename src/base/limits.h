@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound on what an image can make grow, with the arithmetic behind it.  A decoder that
+ * meets a larger value refuses with VD_ELIMIT and names the bound. */
+#ifndef VD_BASE_LIMITS_H
+#define VD_BASE_LIMITS_H
+
+#include <stdint.h>
+
+/* Largest disk, volume or file that is shown: off_t is signed. */
+#define VD_MAX_SIZE ((uint64_t)INT64_MAX)
+
+/* Members of one chain.  VMware stops at 32 and Hyper-V at 50 checkpoints; real cases of a few
+ * hundred exist.  The design's bound. */
+#define VD_MAX_CHAIN 1024
+
+/* Evidence files of one chain, extents included: 2 GiB extents of a 62 TiB disk are 31,744. */
+#define VD_MAX_EVIDENCE 65536
+
+/* Extents of one VMDK descriptor: 62 TiB (VMware's maximum) in 2 GiB pieces = 31,744. */
+#define VD_MAX_EXTENTS 32768
+
+/* VMDK descriptor text.  20 sectors in practice, 1 MiB is what OpenStack's inspector allows; an
+ * external descriptor of 31,744 extent lines of ~60 bytes needs 1.9 MiB. */
+#define VD_MAX_DESCRIPTOR (4u << 20)
+
+/* Grain directory of one sparse extent, bytes.  A hosted extent of 64 TiB with the usual 64 KiB
+ * grains and 512 entries a table has 2,097,152 entries of 4 bytes = 8 MiB; 4 KiB grains reach the
+ * bound at 32 TiB. */
+#define VD_MAX_GRAIN_DIR (64u << 20)
+
+/* One grain, inflated.  VMware uses 64 KiB; 2 MiB covers every producer known and keeps the
+ * memory of a bomb small. */
+#define VD_MAX_GRAIN (2u << 20)
+
+/* VHD block-allocation table: 2,040 GiB in 2 MiB blocks = 1,044,480 entries of 4 bytes = 4 MiB;
+ * 512 KiB blocks make it 16 MiB. */
+#define VD_MAX_VHD_BAT (64u << 20)
+
+/* VHDX: 64 TiB in 1 MiB blocks = 67,108,864 payload entries (+1 bitmap entry per chunk of 4096)
+ * of 8 bytes = 513 MiB.  The table is therefore read in pieces, never whole; this bounds one
+ * piece. */
+#define VD_MAX_VHDX_BAT_PIECE (64u << 10)
+
+/* Partitions shown for one disk.  Linux stops at 256 minors, GPT at 128 by convention; the table
+ * itself may say 2^32. */
+#define VD_MAX_PARTITIONS 1024
+
+/* Bytes of a GPT entry array that are read: 1,024 entries of up to 4,096 bytes. */
+#define VD_MAX_GPT_ARRAY (4u << 20)
+
+/* Names read from one evidence directory when searching for a parent by identity. */
+#define VD_MAX_DIR_NAMES 65536
+
+/* Longest name FUSE passes through: FUSE_NAME_MAX of the kernel is 1,024.  NTFS's 255 UTF-16 units
+ * are at most 765 bytes, escaped at most 2,295: longer than this bound such a name is cut and
+ * ends in ~ADDRESS. */
+#define VD_MAX_NAME 1024
+
+/* Entries of one directory: above this the listing fails with a clear error instead of memory. */
+#define VD_MAX_DIR_ENTRIES (16u << 20)
+
+/* Facts and warnings that one mount keeps. */
+#define VD_MAX_FACTS 4096
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Evidence: files that are read and never written.
+ *
+ * evidence.c turns a descriptor into the bottom layer of a stack (pread only).
+ * evidence_open.c is the only file of the program that opens evidence; it runs in the supervisor.
+ * Everything that parses reaches further files of a chain through a `struct blk_source`: by bare
+ * name, in the directories the user gave.  In the worker that is the channel to the supervisor;
+ * in tests it is a directory.
+ */
+#ifndef VD_BLK_EVIDENCE_H
+#define VD_BLK_EVIDENCE_H
+
+#include "blk/blkdev.h"
+
+#include <sys/types.h>
+
+/* Who a file is: enough to tell two names of one file from two files, and to see a change. */
+struct evidence_id {
+    uint64_t dev, ino;
+    uint64_t size;      /* bytes; of a block device its capacity */
+    int64_t mtime_sec, ctime_sec;
+    uint32_t mtime_nsec, ctime_nsec;
+    bool is_block;      /* a block device named on the command line */
+    bool noatime;       /* opened with O_NOATIME: reading leaves atime alone */
+};
+
+/* A layer over an open, read-only descriptor, which it takes over (closed with the layer) on
+ * success.  `name` is the bare file name: label of errors.  A file that ends earlier than
+ * id->size answers VD_EIO, never zeros. */
+int evidence_new(int fd, const struct evidence_id *id, const char *name, struct blkdev **out,
+                 struct vd_err *err);
+
+/* Is this layer evidence?  Then *out_id points at its identity (borrowed). */
+bool evidence_identity(const struct blkdev *dev, const struct evidence_id **out_id);
+
+/* ---- where further files come from --------------------------------------------------------- */
+
+struct blk_source {
+    /* Opens the file `name` (a bare name: no '/', not "." or "..", not empty) in directory number
+     * `dir` (0 = the image's own, 1… = parent_dir= in order).  VD_ENOENT: not there.  VD_EREFUSED:
+     * a symlink, FIFO, device …, with the reason.  The same file opened twice gives the same
+     * instance where the source can tell.  Caller owns *out. */
+    int (*open)(void *ctx, unsigned dir, const char *name, struct blkdev **out,
+                struct vd_err *err);
+    /* Calls fn for each regular file's name in directory `dir`, in byte order; stops when fn
+     * returns non-zero.  At most VD_MAX_DIR_NAMES. */
+    int (*list)(void *ctx, unsigned dir, int (*fn)(void *fn_ctx, const char *name), void *fn_ctx,
+                struct vd_err *err);
+    unsigned n_dirs; /* >= 1 */
+    void *ctx;
+};
+
+/* Opens NAME in directories 0, 1, … in turn; *out_dir (may be NULL) tells which one had it. */
+int blk_source_find(const struct blk_source *source, const char *name, struct blkdev **out,
+                    unsigned *out_dir, struct vd_err *err);
+
+/* Is `name` a bare file name that may be asked for? */
+bool blk_source_name_ok(const char *name);
+
+/* ---- evidence_open.c: the supervisor's side, and the tests' --------------------------------- */
+
+/* Opens `name` beneath the directory descriptor `dirfd`: read-only, close-on-exec, O_NOATIME where
+ * the host allows it, no symlinks, no magic links, non-blocking, only a regular file (or, if
+ * `allow_block`, a block device).  Gives the descriptor and its identity. */
+int evidence_open_beneath(int dirfd, const char *name, bool allow_block, int *out_fd,
+                          struct evidence_id *out_id, struct vd_err *err);
+
+/* Opens a directory for evidence_open_beneath and evidence_list (symlinks in `path` are followed:
+ * it is the user's own word). */
+int evidence_open_dir(const char *path, int *out_dirfd, struct vd_err *err);
+
+/* Names of the regular files in the directory, sorted, at most VD_MAX_DIR_NAMES; the array and
+ * every name are the caller's (evidence_list_free). */
+int evidence_list(int dirfd, char ***out_names, size_t *out_n, struct vd_err *err);
+void evidence_list_free(char **names, size_t n);
+
+/* The identity of the open file now; compare with the one from opening to see a change. */
+int evidence_identify(int fd, struct evidence_id *out_id, struct vd_err *err);
+
+/* A source over directories, in-process (tests, and tools that run without a sandbox). */
+int evidence_dir_source(const char *const *dirs, unsigned n_dirs, struct blk_source *out,
+                        struct vd_err *err);
+void evidence_dir_source_free(struct blk_source *source);
+
+#endif

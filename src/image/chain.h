@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chains: finds the parents of an image, checks every link, and builds the disk.  Nothing is
+ * shown before the whole chain is verified. */
+#ifndef VD_IMAGE_CHAIN_H
+#define VD_IMAGE_CHAIN_H
+
+#include "image/image.h"
+
+struct chain_options {
+    const char *const *members; /* chain=: bare names, tip first, or NULL: follow the hints */
+    size_t n_members;
+    bool unverified; /* unverified_chain: identity mismatches become warnings */
+};
+
+struct chain {
+    struct image **v; /* v[0] = the file that was named (tip), v[n-1] = base; owned */
+    size_t n;
+    struct vd_facts facts; /* what was checked, warnings ("not the tip: x.vmdk is newer") */
+};
+
+/* Opens `name` of directory 0 and all its parents.  A parent is looked for by its hints in the
+ * child's directory and then the others; a file of the right name with the wrong identity, and a
+ * missing one, lead to a search of all files of the directories by identity.  Failure is VD_ECHAIN
+ * with a message that names the child, the identity it asks for, the files looked at and why each
+ * did not fit.  Cycles (same dev/ino, or more than VD_MAX_CHAIN members) are VD_ECHAIN.  *out is
+ * the caller's (chain_free). */
+int chain_open(const struct blk_source *source, const char *name,
+               const struct chain_options *options, struct chain **out, struct vd_err *err);
+
+/* The disk as of member `i` (0 = tip): the overlay of members i … n-1.  Caller owns *out; it keeps
+ * its own references to the layers. */
+int chain_point(const struct chain *chain, size_t i, struct blkdev **out, struct vd_err *err);
+
+void chain_free(struct chain *chain);
+
+#endif

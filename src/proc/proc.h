@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process pair.  The supervisor parses nothing: it opens evidence by bare name, mounts and
+ * unmounts, and runs the audit thread.  The worker parses everything and may open nothing: no
+ * capabilities, no new privileges, Landlock with no rule.
+ *
+ *   supervisor ◀── requests (SOCK_SEQPACKET, one answer each) ── worker
+ *       OPEN dir name → descriptor + identity      LIST dir → names
+ *       MOUNT         → /dev/fuse descriptor        PROC pid → who that is
+ *       MOUNTED, FAILED err, FINISHED
+ *   supervisor ── stop pipe (end of file = stop) ──▶ worker
+ */
+#ifndef VD_PROC_PROC_H
+#define VD_PROC_PROC_H
+
+#include "audit/audit.h"
+#include "blk/evidence.h"
+
+#include <sys/types.h>
+
+struct proc_channel; /* the worker's end */
+
+/* What a process that makes requests is; resolved by the supervisor from /proc. */
+struct proc_identity {
+    uint32_t pid, uid, gid;
+    uint64_t start_time; /* clock ticks since boot: field 22 of /proc/PID/stat */
+    uint32_t login_uid, session_id; /* (uint32_t)-1 when unknown */
+    char comm[32];
+    char exe[512]; /* printable; "" when unknown */
+};
+
+/* ---- worker side ------------------------------------------------------------------------------ */
+
+/* A source of evidence that asks the supervisor.  Same file twice → same blkdev instance while one
+ * is alive.  Thread-safe. */
+void proc_channel_source(struct proc_channel *channel, struct blk_source *out);
+
+/* Asks who `pid` is.  Fails with VD_ENOENT when the process is gone. */
+int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
+                          struct vd_err *err);
+
+/* Asks for the mount; the answer is the /dev/fuse descriptor, caller owns it. */
+int proc_channel_mount(struct proc_channel *channel, int *out_fuse_fd, struct vd_err *err);
+
+/* Says that FUSE_INIT was answered: the mount is usable. */
+int proc_channel_mounted(struct proc_channel *channel, struct vd_err *err);
+
+/* Descriptor that becomes readable (end of file) when the worker shall stop. */
+int proc_channel_stop_fd(const struct proc_channel *channel);
+
+/* The sandbox in force, in words ("landlock ABI 7, no capabilities, no_new_privs"). */
+const char *proc_channel_sandbox(const struct proc_channel *channel);
+
+/* ---- starting the pair ------------------------------------------------------------------------- */
+
+enum proc_sandbox_mode { PROC_SANDBOX_BEST, PROC_SANDBOX_REQUIRE, PROC_SANDBOX_OFF };
+
+/* What the worker runs, sandboxed.  Its result (0 or a negative class, and *err) becomes the
+ * result of proc_run. */
+typedef int proc_worker_fn(struct proc_channel *channel, void *arg, struct vd_err *err);
+
+struct proc_config {
+    const char *const *dirs; /* evidence directories; [0] is the image's own */
+    unsigned n_dirs;
+    const char *block_device; /* bare name in dirs[0] that may be a block device, or NULL */
+    enum proc_sandbox_mode sandbox;
+
+    proc_worker_fn *worker;
+    void *arg;
+
+    /* With audit (a mount): the supervisor logs each evidence file it opens.  NULL: no log. */
+    struct audit_writer *audit;
+    struct audit_ring *ring;
+
+    /* Called in the supervisor on MOUNT: mounts and gives the descriptor.  NULL: not a mount. */
+    int (*mount)(void *ctx, int *out_fuse_fd, struct vd_err *err);
+    /* Called on MOUNTED: the mount is usable (daemon mode lets the parent go). */
+    void (*mounted)(void *ctx);
+    /* Called on SIGINT/SIGTERM/SIGHUP: unmounts. */
+    void (*unmount)(void *ctx);
+    void *ctx;
+};
+
+/* Forks the worker, serves it, waits for its end.  Returns the worker's result; when it died:
+ * VD_EIO "the worker was killed by signal …" (*out_died set).  Call before any thread
+ * exists; the audit thread is started after the fork. */
+int proc_run(const struct proc_config *config, bool *out_died, struct vd_err *err);
+
+/* Makes sure that descriptors 0–2 are open, so that no output can land in evidence. */
+int proc_standard_fds(struct vd_err *err);
+
+#endif
