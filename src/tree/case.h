@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A case: evidence opened from the named file up to its file systems.  What a mount shows, what
+ * `vdiskctl info` prints and what `vdiskctl hash` hashes all come from here. */
+#ifndef VD_TREE_CASE_H
+#define VD_TREE_CASE_H
+
+#include "fs/fs.h"
+#include "image/chain.h"
+#include "volume/volume.h"
+
+struct case_options {
+    struct chain_options chain;
+    bool disk_only; /* do not look at partitions and file systems (hash of the disk) */
+};
+
+/* One partition (or the whole disk as p0). */
+struct case_volume {
+    struct volume part;
+    struct blkdev *dev;             /* the partition's bytes; owned */
+    struct volume_content content;
+    struct fs *fs;                  /* NULL: see fs_err */
+    struct vd_err fs_err;           /* why there is no file system to show */
+};
+
+struct vd_case {
+    struct chain *chain;
+    struct blkdev *disk; /* the tip's disk */
+    struct volume_table table;
+    struct case_volume *v; /* in order of table.v */
+    size_t n;
+};
+
+/* Opens everything; the chain is verified before this returns.  A volume that cannot be opened is
+ * kept with the reason; only a chain or disk that cannot be read is an error.  *out is the
+ * caller's (case_free). */
+int case_open(const struct blk_source *source, const char *name,
+              const struct case_options *options, struct vd_case **out, struct vd_err *err);
+void case_free(struct vd_case *c);
+
+/* Programs and libraries, options and sandbox in force: what info adds to the case itself. */
+struct case_context {
+    const char *const *option; /* "name=value"; NULL-terminated; may be NULL */
+    const char *sandbox;       /* may be NULL */
+    const char *audit;         /* session directory of the log; may be NULL */
+};
+
+/* The text of info.txt / the JSON of info.json (documented in docs/formats/info-json.md); caller
+ * frees.  NULL when memory ran out.  All evidence strings are printable. */
+char *case_info_text(const struct vd_case *c, const struct case_context *context);
+char *case_info_json(const struct vd_case *c, const struct case_context *context);
+/* info.txt of one volume. */
+char *case_volume_text(const struct vd_case *c, size_t i);
+
+/* "libtsk 4.11.1, OpenSSL 3.0.19, …" of what is loaded; borrowed. */
+const char *case_library_versions(void);
+
+#endif
