@@ -43,13 +43,16 @@ enum vd_class {
 /* Fixed size, no pointers: may be copied, sent over a socket, or live on the stack. */
 struct vd_err {
     enum vd_class cls;
-    int host_errno;      /* errno of the failed system call, 0 if there was none */
-    bool has_offset;     /* `offset` holds the first bad byte position (of the layer asked) */
-    uint64_t offset;     /* bytes */
+    int host_errno;           /* errno of the failed system call, 0 if there was none */
+    bool has_offset;          /* `offset` holds the first bad byte position (of the layer asked) */
+    uint64_t offset;          /* bytes */
     char msg[VD_ERR_MSG_MAX]; /* NUL-terminated, printable: control bytes are escaped on entry */
 };
 
-#define VD_ERR_INIT {.cls = VD_OK}
+#define VD_ERR_INIT                                                                                \
+    {                                                                                              \
+        .cls = VD_OK                                                                               \
+    }
 
 /* Sets `err` (if not NULL) to class and message and returns -cls.  A message that does not fit
  * is cut; bytes that are not printable ASCII or valid UTF-8 are shown as \xHH, so hostile names

@@ -27,7 +27,10 @@ struct vd_facts {
     size_t dropped; /* facts over VD_MAX_FACTS or lost to memory: the reader must say so */
 };
 
-#define VD_FACTS_INIT {0}
+#define VD_FACTS_INIT                                                                              \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 /* Appends; `value` is made printable.  Never fails visibly: what cannot be kept is counted. */
 void vd_fact_add(struct vd_facts *facts, enum vd_fact_kind kind, const char *key, const char *fmt,

@@ -41,7 +41,10 @@ struct vd_str {
     bool failed;
 };
 
-#define VD_STR_INIT {0}
+#define VD_STR_INIT                                                                                \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 void vd_str_add(struct vd_str *s, const char *text);
 void vd_str_add_bytes(struct vd_str *s, const void *bytes, size_t len);

@@ -36,11 +36,11 @@ enum blk_status {
 
 /* One run of equal status, starting at the position asked for. */
 struct blk_extent {
-    uint64_t len;           /* bytes, > 0, never past the end of the device */
+    uint64_t len; /* bytes, > 0, never past the end of the device */
     enum blk_status status;
-    struct blkdev *child;   /* BLK_DATA and stored linearly: the device behind it (borrowed) … */
-    uint64_t child_off;     /* … and the byte offset there.  NULL: the bytes are made (inflated,
-                               decrypted, log-replayed): read them through this layer */
+    struct blkdev *child; /* BLK_DATA and stored linearly: the device behind it (borrowed) … */
+    uint64_t child_off;   /* … and the byte offset there.  NULL: the bytes are made (inflated,
+                             decrypted, log-replayed): read them through this layer */
 };
 
 struct blk_type {
@@ -63,7 +63,6 @@ struct blk_type {
      * door.  NULL: nothing to do. */
     void (*close)(struct blkdev *dev);
 };
-
 
 struct blkdev {
     const struct blk_type *type;

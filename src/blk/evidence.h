@@ -18,11 +18,11 @@
 /* Who a file is: enough to tell two names of one file from two files, and to see a change. */
 struct evidence_id {
     uint64_t dev, ino;
-    uint64_t size;      /* bytes; of a block device its capacity */
+    uint64_t size; /* bytes; of a block device its capacity */
     int64_t mtime_sec, ctime_sec;
     uint32_t mtime_nsec, ctime_nsec;
-    bool is_block;      /* a block device named on the command line */
-    bool noatime;       /* opened with O_NOATIME: reading leaves atime alone */
+    bool is_block; /* a block device named on the command line */
+    bool noatime;  /* opened with O_NOATIME: reading leaves atime alone */
 };
 
 /* A layer over an open, read-only descriptor, which it takes over (closed with the layer) on
@@ -41,8 +41,7 @@ struct blk_source {
      * `dir` (0 = the image's own, 1… = parent_dir= in order).  VD_ENOENT: not there.  VD_EREFUSED:
      * a symlink, FIFO, device …, with the reason.  The same file opened twice gives the same
      * instance where the source can tell.  Caller owns *out. */
-    int (*open)(void *ctx, unsigned dir, const char *name, struct blkdev **out,
-                struct vd_err *err);
+    int (*open)(void *ctx, unsigned dir, const char *name, struct blkdev **out, struct vd_err *err);
     /* Calls fn for each regular file's name in directory `dir`, in byte order; stops when fn
      * returns non-zero.  At most VD_MAX_DIR_NAMES. */
     int (*list)(void *ctx, unsigned dir, int (*fn)(void *fn_ctx, const char *name), void *fn_ctx,

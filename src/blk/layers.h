@@ -12,10 +12,10 @@ int blk_slice_new(struct blkdev *child, uint64_t off, uint64_t size, const char 
 
 /* One part of a concatenation. */
 struct blk_part {
-    struct blkdev *dev; /* NULL: `size` bytes of status `hole` */
-    uint64_t dev_off;   /* where the part starts inside dev, bytes */
-    uint64_t size;      /* bytes, > 0; may pass the end of dev: that tail is unreadable,
-                           never zeros */
+    struct blkdev *dev;   /* NULL: `size` bytes of status `hole` */
+    uint64_t dev_off;     /* where the part starts inside dev, bytes */
+    uint64_t size;        /* bytes, > 0; may pass the end of dev: that tail is unreadable,
+                             never zeros */
     enum blk_status hole; /* BLK_ZEROS or BLK_UNREADABLE (e.g. a VMDK NOACCESS extent) */
     char label[96];       /* "extent 3"; prefixes errors */
 };
@@ -44,9 +44,9 @@ enum blk_fault_kind {
 
 struct blk_fault_rule {
     enum blk_fault_kind kind;
-    uint64_t off, len;   /* the range that triggers; len 0 = everywhere */
-    uint64_t nth;        /* 1-based count of reads that touch the range; 0 = every one */
-    bool persistent;     /* from the nth on, every one */
+    uint64_t off, len; /* the range that triggers; len 0 = everywhere */
+    uint64_t nth;      /* 1-based count of reads that touch the range; 0 = every one */
+    bool persistent;   /* from the nth on, every one */
     unsigned delay_ms;
 };
 
