@@ -75,7 +75,9 @@ void fs_free(struct fs *fs);
 const struct fs_info *fs_get_info(const struct fs *fs);
 void fs_describe(struct fs *fs, vd_fact_fn *fn, void *ctx);
 
-/* Looks a raw name up in a directory.  VD_ENOENT when absent.  out->name is not set. */
+/* Looks a raw name up in a directory, byte for byte (case matters, NTFS too); of several entries
+ * with that name, the first in the order of fs_readdir.  "file:stream" finds an alternate data
+ * stream where the file system has them.  VD_ENOENT when absent.  out->name is not set. */
 int fs_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_t name_len,
               struct fs_entry *out, struct vd_err *err);
 
