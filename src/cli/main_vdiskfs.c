@@ -1,2 +1,204 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-typedef int vd_empty;
+/*
+ * vdiskfs IMAGE MOUNTPOINT [-o OPTIONS] [-f]: the driver, also run by mount(8).
+ *
+ * Daemon mode: a child goes on in the background; the process that was called waits until the child
+ * says that the mount is usable (one byte, the exit code) or ends, and exits with that code.
+ */
+#include "base/cleanup.h"
+#include "base/version.h"
+#include "cli/command.h"
+#include "cli/help.h"
+#include "cli/mount_run.h"
+#include "fs/fs.h"
+#include "proc/proc.h"
+#include "vdiskfs/exit_codes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct command_line {
+    const char *image, *mountpoint;
+    struct options options;
+    bool foreground, done;
+};
+
+struct readiness {
+    int pipe;    /* write end, -1 in the foreground */
+    int null_fd; /* /dev/null, opened beforehand */
+};
+
+static void announce(void *ctx)
+{
+    struct readiness *ready = ctx;
+    uint8_t code = VD_EXIT_OK;
+
+    if (ready->pipe < 0)
+        return;
+    if (chdir("/"))
+        return; /* cannot happen to a root directory; without it the shell's one stays busy */
+    (void)dup2(ready->null_fd, STDIN_FILENO);
+    (void)dup2(ready->null_fd, STDOUT_FILENO);
+    (void)dup2(ready->null_fd, STDERR_FILENO);
+    if (write(ready->pipe, &code, 1) != 1)
+        return; /* nobody waits any more: the mount works all the same */
+    (void)close(ready->pipe);
+    ready->pipe = -1;
+}
+
+/* mount(8) passes options it does not know what to do with: -n, -s, -v and -t TYPE. */
+static int parse_arguments(int argc, char **argv, struct command_line *out, struct vd_err *err)
+{
+    static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
+                                                 {"version", no_argument, NULL, 'V'},
+                                                 {"man", no_argument, NULL, 'm'},
+                                                 {0}};
+    int c, rc = 0;
+
+    while (rc == 0 && (c = getopt_long(argc, argv, "o:fhVnsvt:", long_options, NULL)) != -1) {
+        switch (c) {
+        case 'o':
+            rc = options_parse(&out->options, optarg, OPTION_OPEN | OPTION_MOUNT, err);
+            break;
+        case 'f':
+            out->foreground = true;
+            break;
+        case 'h':
+            help_vdiskfs(stdout);
+            out->done = true;
+            return 0;
+        case 'm':
+            help_man_vdiskfs(stdout);
+            out->done = true;
+            return 0;
+        case 'V':
+            (void)printf("vdiskfs %s (%s)\n%s\n", VD_VERSION, VD_BUILD, case_library_versions());
+            out->done = true;
+            return 0;
+        case '?':
+            rc = vd_fail(err, VD_EUSAGE, "see vdiskfs --help");
+            break;
+        default:
+            break;
+        }
+    }
+    if (rc)
+        return rc;
+    if (optind + 2 != argc)
+        return vd_fail(err, VD_EUSAGE, "an IMAGE and a MOUNTPOINT are needed; see vdiskfs --help");
+    out->image = argv[optind];
+    out->mountpoint = argv[optind + 1];
+    return 0;
+}
+
+static int resolve_mountpoint(const char *path, char **out, struct vd_err *err)
+{
+    VD_AUTO(free) char *real = realpath(path, NULL);
+    struct stat st;
+
+    if (!real)
+        return vd_fail_errno(err, VD_EMOUNT, errno, "mount point %s", path);
+    if (stat(real, &st))
+        return vd_fail_errno(err, VD_EMOUNT, errno, "mount point %s", path);
+    if (!S_ISDIR(st.st_mode))
+        return vd_fail(err, VD_EMOUNT, "mount point %s: not a directory", path);
+    *out = vd_take(&real);
+    return 0;
+}
+
+static int run(const struct command_line *line, int argc, char **argv, struct readiness *ready)
+{
+    VD_AUTO(free) char *mountpoint = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    struct image_path image = {0};
+    int rc = image_path_resolve(line->image, &line->options, &image, &err);
+
+    if (rc == 0)
+        rc = resolve_mountpoint(line->mountpoint, &mountpoint, &err);
+    if (rc == 0) {
+        const struct mount_run mount = {
+            .options = &line->options,
+            .image = &image,
+            .mountpoint = mountpoint,
+            .argc = argc,
+            .argv = argv,
+            .ready = announce,
+            .ctx = ready,
+        };
+
+        rc = mount_run(&mount, &err);
+    }
+    image_path_clear(&image);
+    return rc ? command_error("vdiskfs", rc, &err) : VD_EXIT_OK;
+}
+
+/* The parent's wait; gives the child's verdict. */
+static int wait_for_child(int fd)
+{
+    uint8_t code;
+    ssize_t n;
+
+    do
+        n = read(fd, &code, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1 ? code : VD_EXIT_MOUNT;
+}
+
+static int run_daemon(const struct command_line *line, int argc, char **argv)
+{
+    struct readiness ready = {-1, -1};
+    struct vd_err err = VD_ERR_INIT;
+    int fds[2], code;
+    uint8_t byte;
+    pid_t pid;
+
+    ready.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (ready.null_fd < 0 || pipe2(fds, O_CLOEXEC))
+        return command_error("vdiskfs", vd_fail_errno(&err, VD_EMOUNT, errno, "cannot start"),
+                             &err);
+    pid = fork();
+    if (pid < 0)
+        return command_error("vdiskfs", vd_fail_errno(&err, VD_EMOUNT, errno, "cannot fork"), &err);
+    if (pid > 0) {
+        (void)close(fds[1]);
+        code = wait_for_child(fds[0]);
+        (void)close(fds[0]);
+        (void)close(ready.null_fd);
+        return code;
+    }
+    (void)close(fds[0]);
+    (void)setsid();
+    ready.pipe = fds[1];
+    code = run(line, argc, argv, &ready);
+    byte = (uint8_t)code;
+    if (ready.pipe >= 0 && write(ready.pipe, &byte, 1) != 1)
+        return code;
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line = {0};
+    struct readiness ready = {-1, -1};
+    struct vd_err err = VD_ERR_INIT;
+    int rc = proc_standard_fds(&err), code;
+
+    if (rc == 0)
+        rc = parse_arguments(argc, argv, &line, &err);
+    if (rc)
+        code = command_error("vdiskfs", rc, &err);
+    else if (line.done)
+        code = VD_EXIT_OK;
+    else if (line.foreground)
+        code = run(&line, argc, argv, &ready);
+    else
+        code = run_daemon(&line, argc, argv);
+    options_clear(&line.options);
+    return code;
+}

@@ -24,6 +24,7 @@ struct image {
     char *name;           /* bare file name, printable, owned */
     unsigned dir;         /* directory of the source it was found in */
     struct evidence_id file; /* identity of the file that was named (not of its extents) */
+    struct blkdev *file_dev; /* the file that was named (a descriptor file too); owned reference */
     struct blkdev *dev;   /* the layer; owned reference.  BLK_ABSENT where a parent answers */
 
     char identity[IMAGE_ID_MAX]; /* "" when the format has none */
@@ -61,7 +62,7 @@ struct image_format {
     /* Opens `file` (borrowed: take a reference to keep it).  Extents and the like come by bare
      * name from `source`, directory `dir` first.  `name` is the file's bare name.  On success
      * fills out->dev, kind, identity, parent fields and facts; the caller has set format, name,
-     * dir and file.  On failure the caller clears *out. */
+     * dir, file and file_dev.  On failure the caller clears *out. */
     int (*open)(struct blkdev *file, const char *name, const struct blk_source *source,
                 unsigned dir, struct image *out, struct vd_err *err);
 };

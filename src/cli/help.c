@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Help texts.  What both programs and both manual pages say about options comes from one table, so
+ * that they cannot disagree with the parser. */
+#include "cli/help.h"
+
+#include "base/version.h"
+#include "cli/options.h"
+
+#include <string.h>
+
+struct sink {
+    FILE *out;
+    unsigned scope;
+    bool man;
+};
+
+/* Wraps `text` at 79 columns behind `indent` blanks. */
+static void print_wrapped(FILE *out, const char *text, int indent)
+{
+    int column = indent;
+
+    (void)fprintf(out, "%*s", indent, "");
+    while (*text) {
+        size_t n = strcspn(text, " ");
+
+        if (column > indent && column + (int)n + 1 > 79) {
+            (void)fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        }
+        if (column > indent) {
+            (void)fputc(' ', out);
+            column++;
+        }
+        (void)fprintf(out, "%.*s", (int)n, text);
+        column += (int)n;
+        text += n;
+        while (*text == ' ')
+            text++;
+    }
+    (void)fputc('\n', out);
+}
+
+/* man(7): a leading dot or quote would be a request, a backslash an escape, a hyphen a hyphen. */
+static void print_man_text(FILE *out, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        (void)fputs("\\&", out);
+    for (; *text; text++) {
+        if (*text == '\\')
+            (void)fputs("\\e", out);
+        else if (*text == '-')
+            (void)fputs("\\-", out);
+        else
+            (void)fputc(*text, out);
+    }
+    (void)fputc('\n', out);
+}
+
+static void print_option(void *ctx, const char *usage, const char *help, unsigned scope)
+{
+    const struct sink *sink = ctx;
+
+    if (!(scope & sink->scope))
+        return;
+    if (sink->man) {
+        (void)fputs(".TP\n.B ", sink->out);
+        print_man_text(sink->out, usage);
+        print_man_text(sink->out, help);
+    } else {
+        (void)fprintf(sink->out, "  %s\n", usage);
+        print_wrapped(sink->out, help, 6);
+    }
+}
+
+static const char exit_codes[] =
+    "0 done, 1 usage, 2 cannot open or unsupported, 3 chain or integrity "
+    "refused, 4 key needed or wrong, 5 mount failed, 6 audit log unavailable, 7 "
+    "verification found a difference.";
+
+void help_vdiskfs(FILE *out)
+{
+    struct sink sink = {out, OPTION_MOUNT, false};
+
+    (void)fputs("Usage: vdiskfs IMAGE MOUNTPOINT [-f] [-o OPTION[,OPTION...]]\n"
+                "       mount -t fuse.vdiskfs IMAGE MOUNTPOINT [-o ...]\n\n"
+                "Shows the disk that IMAGE and its snapshot chain give, read-only: disk.img, a\n"
+                "directory per partition with its files, and info.txt. Every access is logged.\n\n"
+                "  -f             stay in the foreground\n"
+                "  -o OPTIONS     see below; \"\\,\" is a comma inside a value\n"
+                "  -h, --help     this text\n"
+                "  -V, --version  versions of the program and its libraries\n"
+                "      --man      the manual page, as man(7) source\n\n"
+                "Options of -o:\n",
+                out);
+    options_each(print_option, &sink);
+    (void)fputs("  Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted.\n\n"
+                "Exit codes:\n",
+                out);
+    print_wrapped(out, exit_codes, 2);
+}
+
+void help_vdiskctl(FILE *out)
+{
+    (void)fputs("Usage: vdiskctl VERB [ARGUMENTS]\n\n"
+                "  info [--json] IMAGE      the chain and its checks, partitions, file systems\n"
+                "  hash [--json] IMAGE      SHA-256 of the inputs and of the reconstructed disk\n"
+                "  audit verify LOG         has this log been changed?\n"
+                "  audit show LOG           what was accessed, by whom, when\n"
+                "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
+                "vdiskctl VERB --help tells more. Nothing here needs a mount or root.\n\n"
+                "Exit codes:\n",
+                out);
+    print_wrapped(out, exit_codes, 2);
+}
+
+static void man_head(FILE *out, const char *name, const char *title)
+{
+    (void)fprintf(out, ".TH %s 1 \"\" \"vdiskfs %s\" \"User Commands\"\n.SH NAME\n", name,
+                  VD_VERSION);
+    print_man_text(out, title);
+}
+
+static void man_section(FILE *out, const char *title, const char *text)
+{
+    (void)fprintf(out, ".SH %s\n", title);
+    print_man_text(out, text);
+}
+
+void help_man_vdiskfs(FILE *out)
+{
+    struct sink sink = {out, OPTION_MOUNT, true};
+
+    man_head(out, "VDISKFS", "vdiskfs - mount a virtual disk and its snapshot chain, read-only");
+    (void)fputs(".SH SYNOPSIS\n.B vdiskfs\nIMAGE MOUNTPOINT [\\-f] [\\-o OPTION[,OPTION...]]\n.br\n"
+                ".B mount \\-t fuse.vdiskfs\nIMAGE MOUNTPOINT [\\-o ...]\n",
+                out);
+    man_section(out, "DESCRIPTION",
+                "Shows the disk that IMAGE (VMDK, VHD, VHDX or raw) and the chain of its parents "
+                "give: disk.img is the raw disk, pN/volume.img each partition, pN/fs/ its files, "
+                "gaps/ the space between partitions, info.txt and info.json what was opened and "
+                "found.");
+    (void)fputs(".PP\n", out);
+    print_man_text(out,
+                   "Nothing is ever written: evidence is opened read-only in one place, every "
+                   "modifying call is answered EROFS by the program itself, and the mount is "
+                   "ro,nosuid,nodev,noexec on top of that. A chain is verified before the mount "
+                   "appears. Bytes that cannot be known are an error (EIO), never zeros.");
+    (void)fputs(".PP\n", out);
+    print_man_text(out,
+                   "Every request that reaches the program is in the log before its answer. Reads "
+                   "that the kernel serves again from its page cache do not reach the program; "
+                   "calls that the kernel refuses because of ro do not reach it either.");
+    (void)fputs(".SH OPTIONS\n.TP\n.B \\-f\nStay in the foreground.\n.PP\nOptions of \\-o:\n", out);
+    options_each(print_option, &sink);
+    (void)fputs(".PP\n", out);
+    print_man_text(out,
+                   "Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted.");
+    man_section(out, "EXIT STATUS", exit_codes);
+    man_section(out, "SEE ALSO", "vdiskctl(1), mount(8), fusermount3(1)");
+}
+
+static void man_verb(FILE *out, const char *usage, const char *text)
+{
+    (void)fputs(".TP\n.B ", out);
+    print_man_text(out, usage);
+    print_man_text(out, text);
+}
+
+void help_man_vdiskctl(FILE *out)
+{
+    struct sink sink = {out, OPTION_OPEN, true};
+
+    man_head(out, "VDISKCTL", "vdiskctl - look at virtual disks and audit logs without a mount");
+    (void)fputs(".SH SYNOPSIS\n.B vdiskctl\nVERB [ARGUMENTS]\n.SH VERBS\n", out);
+    man_verb(out, "info [--json] [-o OPTIONS] IMAGE",
+             "Shows what was opened and found: the chain and its checks, partitions, file "
+             "systems, warnings.");
+    man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
+             "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
+             "of sha256sum(1); progress on a terminal.");
+    man_verb(out, "audit verify LOG",
+             "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
+             "(crash), TORN TAIL, or TAMPERED with the frame concerned.");
+    man_verb(out, "audit show [--json] LOG", "Prints every record of a log.");
+    man_verb(out, "umount MOUNTPOINT",
+             "Unmounts and returns when the program behind the mount has closed its log.");
+    (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);
+    options_each(print_option, &sink);
+    man_section(out, "EXIT STATUS", exit_codes);
+    man_section(out, "SEE ALSO", "vdiskfs(1)");
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One mount from start to end.  The order matters:
+ *
+ *   log opened ─▶ session header in the ring ─▶ fork: worker opens and verifies the chain
+ *     ─▶ supervisor mounts ─▶ worker serves ─▶ … ─▶ unmounted ─▶ close record, log read-only
+ *
+ * Nothing is mounted unless the log can be written and the chain is verified.
+ */
+#include "cli/mount_run.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/session_record.h"
+#include "fuse/mountpoint.h"
+#include "fuse/serve.h"
+#include "tree/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct mount_state {
+    const struct mount_run *run;
+    struct audit_writer *audit;
+    struct audit_ring *ring;
+    struct mountpoint *mp;
+    bool usable;    /* MOUNTED was seen */
+    bool signalled; /* ended by SIGINT, SIGTERM or SIGHUP */
+};
+
+/* ---- in the worker ----------------------------------------------------------------------------
+ */
+
+static void log_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
+                     const char *value)
+{
+    const struct audit_field fields[] = {
+        {AUDIT_T_NAME, layer, strlen(layer)},
+        {AUDIT_T_KEY, key, strlen(key)},
+        {AUDIT_T_TEXT, value, strlen(value)},
+    };
+    const struct audit_event event = {
+        .op = kind == VD_FACT_WARNING ? AUDIT_WARNING : AUDIT_FACT,
+        .fields = fields,
+        .n_fields = 3,
+    };
+
+    (void)audit_log(ctx, &event);
+}
+
+static void log_case(struct audit_ring *ring, const struct vd_case *c)
+{
+    size_t i;
+
+    vd_facts_each(&c->chain->facts, "chain", log_fact, ring);
+    for (i = 0; i < c->chain->n; i++) {
+        const struct image *image = c->chain->v[i];
+
+        log_fact(ring, image->name, VD_FACT_INFO, "kind", image->kind);
+        if (image->identity[0])
+            log_fact(ring, image->name, VD_FACT_INFO, "identity", image->identity);
+        vd_facts_each(&image->facts, image->name, log_fact, ring);
+        blk_describe(image->dev, log_fact, ring);
+    }
+    vd_facts_each(&c->table.facts, "partition table", log_fact, ring);
+    for (i = 0; i < c->n; i++)
+        if (c->v[i].fs)
+            fs_describe(c->v[i].fs, log_fact, ring);
+}
+
+static void tree_options_of(const struct options *o, struct tree_options *out)
+{
+    *out = (struct tree_options){
+        .uid = o->has_uid ? o->uid : getuid(),
+        .gid = o->has_gid ? o->gid : getgid(),
+        .force_uid = o->has_uid,
+        .force_gid = o->has_gid,
+        .has_umask = o->has_umask,
+        .umask = o->umask,
+        .symlinks = o->symlinks_raw ? TREE_SYMLINKS_RAW : TREE_SYMLINKS_CONTAIN,
+        .mount_time = (int64_t)time(NULL),
+        .evidence_permissions = getuid() == 0 && !o->has_uid && !o->has_gid && !o->has_umask,
+    };
+}
+
+static int serve_case(struct mount_state *state, struct proc_channel *channel, struct vd_case *c,
+                      struct vd_err *err)
+{
+    const struct options *o = state->run->options;
+    const struct case_context context = {
+        .option = (const char *const *)o->given,
+        .sandbox = proc_channel_sandbox(channel),
+        .audit = audit_session_dir(state->audit),
+    };
+    VD_AUTO(free) char *text = case_info_text(c, &context);
+    VD_AUTO(free) char *json = case_info_json(c, &context);
+    struct tree_options tree_options;
+    struct tree *tree = NULL;
+    int rc;
+
+    if (!text || !json)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    tree_options_of(o, &tree_options);
+    rc = tree_new(c, &tree_options, text, json, &tree, err);
+    if (rc == 0) {
+        const struct serve_config config = {
+            .tree = tree, .ring = state->ring, .channel = channel, .threads = o->threads};
+
+        rc = serve_mount(&config, err);
+    }
+    tree_free(tree);
+    return rc;
+}
+
+static int mount_worker(struct proc_channel *channel, void *arg, struct vd_err *err)
+{
+    struct mount_state *state = arg;
+    const struct options *o = state->run->options;
+    const struct case_options options = {
+        .chain = {.members = (const char *const *)o->chain,
+                  .n_members = o->n_chain,
+                  .unverified = o->unverified_chain},
+    };
+    const char *sandbox = proc_channel_sandbox(channel);
+    struct blk_source source;
+    struct vd_case *c = NULL;
+    int rc;
+
+    log_fact(state->ring, "worker", VD_FACT_INFO, "sandbox", sandbox);
+    proc_channel_source(channel, &source);
+    rc = case_open(&source, state->run->image->name, &options, &c, err);
+    if (rc == 0) {
+        log_case(state->ring, c);
+        rc = serve_case(state, channel, c, err);
+    }
+    case_free(c);
+    return rc;
+}
+
+/* ---- in the supervisor ------------------------------------------------------------------------
+ */
+
+static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
+{
+    struct mount_state *state = ctx;
+    const struct options *o = state->run->options;
+    const struct mountpoint_options options = {
+        .path = state->run->mountpoint,
+        .fsname = o->fsname ? o->fsname : state->run->image->full,
+        .extra = o->allow_other ? "allow_other" : NULL,
+    };
+
+    return mountpoint_mount(&options, &state->mp, out_fuse_fd, err);
+}
+
+static void on_mounted(void *ctx)
+{
+    struct mount_state *state = ctx;
+    VD_AUTO(free) char *in_force = mountpoint_in_force(state->mp);
+    const char *text = in_force ? in_force : "";
+    const struct audit_field fields[] = {
+        {AUDIT_T_PATH, state->run->mountpoint, strlen(state->run->mountpoint)},
+        {AUDIT_T_TEXT, text, strlen(text)},
+    };
+    const struct audit_event event = {.op = AUDIT_MOUNTED, .fields = fields, .n_fields = 2};
+
+    (void)audit_log(state->ring, &event);
+    state->usable = true;
+    if (state->run->ready)
+        state->run->ready(state->run->ctx);
+}
+
+static void on_unmount(void *ctx)
+{
+    struct mount_state *state = ctx;
+
+    state->signalled = true;
+    if (state->mp)
+        mountpoint_unmount(state->mp);
+}
+
+static int check_places(const struct mount_run *run, const char *audit_dir, struct vd_err *err)
+{
+    VD_AUTO(free) char *real = realpath(audit_dir, NULL);
+    unsigned i;
+
+    if (path_is_below(run->image->dir, run->mountpoint))
+        return vd_fail(err, VD_EUSAGE, "mount point %s: it would hide the evidence itself",
+                       run->mountpoint);
+    if (!real)
+        return 0; /* it will be made; audit_open says if it cannot be */
+    if (path_is_below(real, run->mountpoint))
+        return vd_fail(err, VD_EUSAGE, "option \"audit\": %s lies below the mount point", real);
+    for (i = 0; i < run->image->n_dirs; i++) {
+        VD_AUTO(free) char *dir = realpath(run->image->dirs[i], NULL);
+
+        if (dir && path_is_below(real, dir))
+            return vd_fail(err, VD_EUSAGE,
+                           "option \"audit\": %s lies in the evidence directory %s: nothing is "
+                           "written there",
+                           real, dir);
+    }
+    return 0;
+}
+
+static enum audit_close_reason close_reason(const struct mount_state *state, bool died, int rc)
+{
+    if (died)
+        return AUDIT_CLOSE_WORKER_DIED;
+    if (!state->usable || rc)
+        return AUDIT_CLOSE_FAILED;
+    return state->signalled ? AUDIT_CLOSE_SIGNAL : AUDIT_CLOSE_CLEAN;
+}
+
+static int run_pair(struct mount_state *state, struct vd_err *err)
+{
+    const struct image_path *image = state->run->image;
+    const struct proc_config config = {
+        .dirs = image->dirs,
+        .n_dirs = image->n_dirs,
+        .block_device = image->is_block ? image->name : NULL,
+        .sandbox = state->run->options->sandbox,
+        .worker = mount_worker,
+        .arg = state,
+        .audit = state->audit,
+        .ring = state->ring,
+        .mount = do_mount,
+        .mounted = on_mounted,
+        .unmount = on_unmount,
+        .ctx = state,
+    };
+    struct vd_err close_err = VD_ERR_INIT;
+    bool died = false;
+    int rc = proc_run(&config, &died, err), closed;
+
+    closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);
+    if (state->mp && !died)
+        mountpoint_unmount(state->mp);
+    mountpoint_free(state->mp, died);
+    if (rc == 0 && closed) {
+        *err = close_err;
+        rc = closed;
+    }
+    return rc;
+}
+
+int mount_run(const struct mount_run *run, struct vd_err *err)
+{
+    VD_AUTO(free) char *fallback = run->options->audit ? NULL : audit_default_dir();
+    const char *dir = run->options->audit ? run->options->audit : fallback;
+    const struct audit_config config = {.dir = dir};
+    struct mount_state state = {.run = run};
+    int rc;
+
+    if (!dir)
+        return vd_fail(err, VD_EAUDIT, "no directory for the log: set audit=DIR");
+    rc = check_places(run, dir, err);
+    if (rc == 0)
+        rc = audit_open(&config, &state.audit, &state.ring, err);
+    if (rc)
+        return rc;
+    session_record_open(state.ring, run);
+    return run_pair(&state, err);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One mount from start to end, in the supervisor: log, worker, mount point, close. */
+#ifndef VD_CLI_MOUNT_RUN_H
+#define VD_CLI_MOUNT_RUN_H
+
+#include "cli/image_path.h"
+
+struct mount_run {
+    const struct options *options;
+    const struct image_path *image;
+    const char *mountpoint; /* absolute, resolved */
+    int argc;               /* the command line, for the log */
+    char **argv;
+    /* Called when the mount is usable (daemon mode lets the caller's shell go).  May be NULL. */
+    void (*ready)(void *ctx);
+    void *ctx;
+};
+
+/* Runs until the image is unmounted or a signal ends it.  0, or the reason. */
+int mount_run(const struct mount_run *run, struct vd_err *err);
+
+#endif

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The option table and its parser.  See options.h; design, section 2. */
+#include "cli/options.h"
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int option_set_fn(struct options *o, const char *value, struct vd_err *err);
+
+struct option_row {
+    const char *name;
+    const char *argument; /* NULL: a flag */
+    unsigned scope;
+    option_set_fn *set;
+    const char *help;
+};
+
+static int set_string(char **slot, const char *value, struct vd_err *err)
+{
+    char *copy = strdup(value);
+
+    if (!copy)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    free(*slot);
+    *slot = copy;
+    return 0;
+}
+
+static int add_string(char **list, size_t *n, const char *value, struct vd_err *err)
+{
+    if (*n == OPTIONS_MAX_LIST)
+        return vd_fail(err, VD_EUSAGE, "given more than %d times", OPTIONS_MAX_LIST);
+    if (!value[0])
+        return vd_fail(err, VD_EUSAGE, "an empty value");
+    list[*n] = NULL;
+    return set_string(&list[(*n)++], value, err);
+}
+
+static int parse_number(const char *value, int base, unsigned long max, unsigned long *out,
+                        struct vd_err *err)
+{
+    char *end;
+    unsigned long n;
+
+    errno = 0;
+    n = strtoul(value, &end, base);
+    if (errno || end == value || *end || n > max || value[0] == '-')
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is not a number from 0 to %lu", value, max);
+    *out = n;
+    return 0;
+}
+
+static int set_chain(struct options *o, const char *value, struct vd_err *err)
+{
+    VD_AUTO(free) char *copy = strdup(value);
+    char *save = NULL, *item;
+    int rc = 0;
+
+    if (!copy)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    for (item = strtok_r(copy, ":", &save); item && rc == 0; item = strtok_r(NULL, ":", &save)) {
+        if (!blk_source_name_ok(item))
+            return vd_fail(err, VD_EUSAGE,
+                           "\"%s\" is not a bare file name (directories are given by parent_dir=)",
+                           item);
+        rc = add_string(o->chain, &o->n_chain, item, err);
+    }
+    return rc;
+}
+
+static int set_parent_dir(struct options *o, const char *value, struct vd_err *err)
+{
+    return add_string(o->parent_dir, &o->n_parent_dir, value, err);
+}
+
+static int set_unverified(struct options *o, const char *value, struct vd_err *err)
+{
+    (void)value;
+    (void)err;
+    o->unverified_chain = true;
+    return 0;
+}
+
+static int set_audit(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->audit, value, err);
+}
+
+static int set_evidence_id(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->evidence_id, value, err);
+}
+
+static int set_case_id(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->case_id, value, err);
+}
+
+static int set_examiner(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->examiner, value, err);
+}
+
+static int set_purpose(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->purpose, value, err);
+}
+
+static int set_witness(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->witness, value, err);
+}
+
+static int set_uid(struct options *o, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = parse_number(value, 10, UINT32_MAX - 1ul, &n, err);
+
+    o->uid = (uid_t)n;
+    o->has_uid = rc == 0;
+    return rc;
+}
+
+static int set_gid(struct options *o, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = parse_number(value, 10, UINT32_MAX - 1ul, &n, err);
+
+    o->gid = (gid_t)n;
+    o->has_gid = rc == 0;
+    return rc;
+}
+
+static int set_umask(struct options *o, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = parse_number(value, 8, 0777, &n, err);
+
+    o->umask = (mode_t)n;
+    o->has_umask = rc == 0;
+    return rc;
+}
+
+static int set_symlinks(struct options *o, const char *value, struct vd_err *err)
+{
+    if (strcmp(value, "contain") != 0 && strcmp(value, "raw") != 0)
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is neither contain nor raw", value);
+    o->symlinks_raw = strcmp(value, "raw") == 0;
+    return 0;
+}
+
+static int set_threads(struct options *o, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = parse_number(value, 10, 256, &n, err);
+
+    if (rc == 0 && n == 0)
+        return vd_fail(err, VD_EUSAGE, "at least 1 thread is needed");
+    o->threads = (unsigned)n;
+    return rc;
+}
+
+static int set_sandbox(struct options *o, const char *value, struct vd_err *err)
+{
+    if (strcmp(value, "best") == 0)
+        o->sandbox = PROC_SANDBOX_BEST;
+    else if (strcmp(value, "require") == 0)
+        o->sandbox = PROC_SANDBOX_REQUIRE;
+    else if (strcmp(value, "off") == 0)
+        o->sandbox = PROC_SANDBOX_OFF;
+    else
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is none of require, best, off", value);
+    return 0;
+}
+
+static int set_fsname(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_string(&o->fsname, value, err);
+}
+
+static int set_allow_other(struct options *o, const char *value, struct vd_err *err)
+{
+    (void)value;
+    (void)err;
+    o->allow_other = true;
+    return 0;
+}
+
+#define OPEN  (OPTION_OPEN | OPTION_MOUNT)
+#define MOUNT OPTION_MOUNT
+
+static const struct option_row option_table[] = {
+    {"chain", "FILE[:FILE...]", OPEN, set_chain,
+     "The members of the snapshot chain, tip first, as bare file names. Without it the parent "
+     "hints in the files are followed. Either way every link is verified."},
+    {"parent_dir", "DIR", OPEN, set_parent_dir,
+     "Another directory in which parents and extents may lie. May be given more than once. "
+     "Without it only the directory of the image is searched."},
+    {"unverified_chain", NULL, OPEN, set_unverified,
+     "Shows a chain whose links do not match. Each mismatch becomes a warning in info.txt and in "
+     "the log."},
+    {"sandbox", "require|best|off", OPEN, set_sandbox,
+     "best (default): what the kernel offers, the rest is reported. require: refuse to run when "
+     "anything is missing. off: no sandbox, reported."},
+    {"audit", "DIR", MOUNT, set_audit,
+     "Where the log goes: each mount gets a directory of its own in DIR. Default: "
+     "/var/log/vdiskfs for root, else $XDG_STATE_HOME/vdiskfs or ~/.local/state/vdiskfs. Must not "
+     "lie in an evidence directory or below the mount point."},
+    {"evidence_id", "TEXT", MOUNT, set_evidence_id, "Evidence number, for the log."},
+    {"case_id", "TEXT", MOUNT, set_case_id, "Case number, for the log."},
+    {"examiner", "TEXT", MOUNT, set_examiner, "Who works, for the log."},
+    {"purpose", "TEXT", MOUNT, set_purpose, "Why, and under which authority, for the log."},
+    {"witness", "TEXT", MOUNT, set_witness, "Who is present, for the log."},
+    {"uid", "N", MOUNT, set_uid,
+     "Owner of every file. Default: as the evidence has it; the mounting user where it has none. "
+     "With uid=, gid= or umask= files show mode 0444 and directories 0555."},
+    {"gid", "N", MOUNT, set_gid, "Group of every file; see uid=."},
+    {"umask", "OCTAL", MOUNT, set_umask, "Permission bits to clear; see uid=."},
+    {"symlinks", "contain|raw", MOUNT, set_symlinks,
+     "contain (default): links are rewritten so that none leads out of its fs/ directory. raw: "
+     "the target as it stands in the evidence. The raw target is always in the attribute "
+     "user.vdiskfs.link_raw."},
+    {"threads", "N", MOUNT, set_threads, "Most requests served at the same time. Default 16."},
+    {"fsname", "TEXT", MOUNT, set_fsname,
+     "Source shown in /proc/mounts. Default: the path of the image."},
+    {"allow_other", NULL, MOUNT, set_allow_other,
+     "Lets other users of this machine (indexers and thumbnailers among them) into the mount."},
+};
+
+/* Options of mount(8) and of fstab that say nothing to us, or what we do anyway. */
+static const char *const generic_option[] = {
+    "ro",          "rw",       "defaults",
+    "suid",        "nosuid",   "dev",
+    "nodev",       "exec",     "noexec",
+    "auto",        "noauto",   "user",
+    "nouser",      "users",    "owner",
+    "group",       "nofail",   "_netdev",
+    "atime",       "noatime",  "diratime",
+    "nodiratime",  "relatime", "norelatime",
+    "strictatime", "lazytime", "nolazytime",
+    "sync",        "async",    "dirsync",
+    "silent",      "loud",     "default_permissions",
+    "nonempty",    "dev",
+};
+
+static bool is_generic(const char *name)
+{
+    size_t i;
+
+    if (strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 ||
+        strncmp(name, "comment", 7) == 0 || strncmp(name, "user=", 5) == 0)
+        return true;
+    for (i = 0; i < sizeof(generic_option) / sizeof(generic_option[0]); i++)
+        if (strcmp(name, generic_option[i]) == 0)
+            return true;
+    return false;
+}
+
+static const struct option_row *find_row(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(option_table) / sizeof(option_table[0]); i++)
+        if (strcmp(option_table[i].name, name) == 0)
+            return &option_table[i];
+    return NULL;
+}
+
+static int remember(struct options *o, const char *item, struct vd_err *err)
+{
+    char **v = realloc(o->given, (o->n_given + 2) * sizeof(char *));
+
+    if (!v)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    o->given = v;
+    v[o->n_given] = strdup(item);
+    if (!v[o->n_given])
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    v[++o->n_given] = NULL;
+    return 0;
+}
+
+static int parse_one(struct options *o, const char *item, unsigned scope, struct vd_err *err)
+{
+    VD_AUTO(free) char *name = strdup(item);
+    const struct option_row *row;
+    char *value;
+    int rc;
+
+    if (!name)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    if ((scope & OPTION_MOUNT) && is_generic(item))
+        return 0;
+    value = strchr(name, '=');
+    if (value)
+        *value++ = '\0';
+    if (strcmp(name, "remount") == 0)
+        return vd_fail(err, VD_EUSAGE,
+                       "option \"remount\": a mounted image cannot be remounted; unmount it and "
+                       "mount it again");
+    row = find_row(name);
+    if (!row)
+        return vd_fail(err, VD_EUSAGE, "unknown option \"%s\"", name);
+    if (!(row->scope & scope))
+        return vd_fail(err, VD_EUSAGE, "option \"%s\" is for mounting only", name);
+    if (row->argument && !value)
+        return vd_fail(err, VD_EUSAGE, "option \"%s\" needs a value: %s=%s", name, name,
+                       row->argument);
+    if (!row->argument && value)
+        return vd_fail(err, VD_EUSAGE, "option \"%s\" takes no value", name);
+    rc = row->set(o, value ? value : "", err);
+    if (rc)
+        return vd_prefix(err, rc, "option \"%s\"", name);
+    return remember(o, item, err);
+}
+
+int options_parse(struct options *o, const char *text, unsigned scope, struct vd_err *err)
+{
+    VD_AUTO(free) char *item = malloc(strlen(text) + 1);
+    int rc = 0;
+
+    if (!item)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    while (*text && rc == 0) {
+        size_t n = 0;
+
+        for (; *text && *text != ','; text++) {
+            if (*text == '\\' && (text[1] == ',' || text[1] == '\\'))
+                text++;
+            item[n++] = *text;
+        }
+        item[n] = '\0';
+        if (*text == ',')
+            text++;
+        if (n)
+            rc = parse_one(o, item, scope, err);
+    }
+    return rc;
+}
+
+static void free_list(char **list, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        free(list[i]);
+}
+
+void options_clear(struct options *o)
+{
+    free_list(o->chain, o->n_chain);
+    free_list(o->parent_dir, o->n_parent_dir);
+    free_list(o->given, o->n_given);
+    free(o->given);
+    free(o->audit);
+    free(o->evidence_id);
+    free(o->case_id);
+    free(o->examiner);
+    free(o->purpose);
+    free(o->witness);
+    free(o->fsname);
+    *o = (struct options){0};
+}
+
+void options_each(void (*fn)(void *ctx, const char *usage, const char *help, unsigned scope),
+                  void *ctx)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(option_table) / sizeof(option_table[0]); i++) {
+        const struct option_row *row = &option_table[i];
+        char usage[128];
+        size_t n = vd_text_copy(usage, sizeof(usage), row->name);
+
+        if (row->argument) {
+            n += vd_text_copy(usage + n, sizeof(usage) - n, "=");
+            (void)vd_text_copy(usage + n, sizeof(usage) - n, row->argument);
+        }
+        fn(ctx, usage, row->help, row->scope);
+    }
+}
