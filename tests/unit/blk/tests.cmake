@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+vd_unit_test(blk/made_cache LIBRARIES vd_blk)
