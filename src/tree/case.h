@@ -16,10 +16,10 @@ struct case_options {
 /* One partition (or the whole disk as p0). */
 struct case_volume {
     struct volume part;
-    struct blkdev *dev;             /* the partition's bytes; owned */
+    struct blkdev *dev; /* the partition's bytes; owned */
     struct volume_content content;
-    struct fs *fs;                  /* NULL: see fs_err */
-    struct vd_err fs_err;           /* why there is no file system to show */
+    struct fs *fs;        /* NULL: see fs_err */
+    struct vd_err fs_err; /* why there is no file system to show */
 };
 
 struct vd_case {
@@ -33,8 +33,8 @@ struct vd_case {
 /* Opens everything; the chain is verified before this returns.  A volume that cannot be opened is
  * kept with the reason; only a chain or disk that cannot be read is an error.  *out is the
  * caller's (case_free). */
-int case_open(const struct blk_source *source, const char *name,
-              const struct case_options *options, struct vd_case **out, struct vd_err *err);
+int case_open(const struct blk_source *source, const char *name, const struct case_options *options,
+              struct vd_case **out, struct vd_err *err);
 void case_free(struct vd_case *c);
 
 /* Programs and libraries, options and sandbox in force: what info adds to the case itself. */

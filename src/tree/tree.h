@@ -28,18 +28,18 @@ enum tree_symlinks { TREE_SYMLINKS_CONTAIN, TREE_SYMLINKS_RAW };
 #define TREE_DEPTH_UNKNOWN UINT_MAX
 
 struct tree_options {
-    uid_t uid;  /* owner of synthetic files and of files without a POSIX owner */
+    uid_t uid; /* owner of synthetic files and of files without a POSIX owner */
     gid_t gid;
-    bool force_uid, force_gid;  /* uid=/gid= given: all files */
-    bool has_umask;             /* umask= given … */
-    mode_t umask;               /* … bits cleared everywhere */
+    bool force_uid, force_gid; /* uid=/gid= given: all files */
+    bool has_umask;            /* umask= given … */
+    mode_t umask;              /* … bits cleared everywhere */
     /* Permission bits of objects with a POSIX owner.  true: the evidence's own read and search
      * bits.  false: 0444/0555 with the owner kept, so that a mounting user other than root can read
      * files that the evidence gives to root alone.  force_uid, force_gid and has_umask imply
      * 0444/0555. */
     bool evidence_permissions;
     enum tree_symlinks symlinks;
-    int64_t mount_time;         /* seconds: times of synthetic files without better ones */
+    int64_t mount_time; /* seconds: times of synthetic files without better ones */
 };
 
 struct tree;
@@ -87,14 +87,14 @@ int tree_seek(struct tree *tree, uint64_t node, uint64_t off, bool want_data, ui
  *
  * `depth` is the number of directories between the volume's fs/ and the directory that holds the
  * link (fs/link: 0, fs/a/link: 1).  A node number carries no path, so the caller, who knows under
- * which parents the kernel has seen the node, gives it.  An object with several parents (hard links,
- * hostile directory loops): the SMALLEST depth that is known now; then the target is contained under
- * every one of them.  TREE_DEPTH_UNKNOWN: targets that need to climb are refused (VD_EREFUSED).  The
- * answer depends on the depth: do not let the kernel cache symlinks (FUSE_CAP_CACHE_SYMLINKS).
+ * which parents the kernel has seen the node, gives it.  An object with several parents (hard
+ * links, hostile directory loops): the SMALLEST depth that is known now; then the target is
+ * contained under every one of them.  TREE_DEPTH_UNKNOWN: targets that need to climb are refused
+ * (VD_EREFUSED).  The answer depends on the depth: do not let the kernel cache symlinks
+ * (FUSE_CAP_CACHE_SYMLINKS).
  *
  * VD_ELIMIT: the target does not fit PATH_MAX. */
-int tree_readlink(struct tree *tree, uint64_t node, unsigned depth, char **out,
-                  struct vd_err *err);
+int tree_readlink(struct tree *tree, uint64_t node, unsigned depth, char **out, struct vd_err *err);
 
 /* Extended attributes user.vdiskfs.*: names, NUL-separated; caller frees. */
 int tree_listxattr(struct tree *tree, uint64_t node, char **out, size_t *out_len,
