@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Building audit events.  Which operations wait for the disk is decided here and nowhere else: what
+ * was refused and what could not be read.
+ */
+#include "fuse/log.h"
+
+#include "base/text.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIELDS_MAX 4
+
+bool log_ready(const struct log *log)
+{
+    return !audit_failed(log->ring);
+}
+
+static bool is_critical(enum audit_op op)
+{
+    return op == AUDIT_REFUSED || op == AUDIT_IOERR;
+}
+
+static void add_field(struct audit_field *fields, size_t *n, enum audit_tag tag, const char *text,
+                      size_t len)
+{
+    fields[*n].tag = tag;
+    fields[*n].bytes = text;
+    fields[*n].len = len;
+    (*n)++;
+}
+
+static bool put(struct log *log, const struct who_request *sender, const struct log_event *event,
+                const char *path, size_t path_len)
+{
+    struct audit_field fields[FIELDS_MAX];
+    struct audit_event record = {
+        .op = event->op,
+        .obj = event->obj,
+        .off = event->off,
+        .len = event->len,
+        .result = -event->error,
+        .fields = fields,
+    };
+    uint64_t seq;
+
+    if (audit_failed(log->ring))
+        return false;
+    if (path)
+        add_field(fields, &record.n_fields, AUDIT_T_PATH, path, path_len);
+    if (event->name)
+        add_field(fields, &record.n_fields, AUDIT_T_NAME, event->name, strlen(event->name));
+    if (event->key)
+        add_field(fields, &record.n_fields, AUDIT_T_KEY, event->key, strlen(event->key));
+    if (event->text)
+        add_field(fields, &record.n_fields, AUDIT_T_TEXT, event->text, strlen(event->text));
+    record.proc = who_resolve(log->who, sender, &record.flags);
+    seq = audit_log(log->ring, &record);
+    if (is_critical(event->op) && audit_wait(log->ring, seq, NULL) != 0)
+        return false;
+    return !audit_failed(log->ring);
+}
+
+bool log_put(struct log *log, const struct who_request *sender, const struct log_event *event)
+{
+    char path[PATHS_MAX];
+    size_t len;
+
+    if (!event->with_path)
+        return put(log, sender, event, NULL, 0);
+    len = paths_get(log->paths, event->obj, path, sizeof(path));
+    return put(log, sender, event, path, len);
+}
+
+/* May one more line be printed in this second? */
+static bool line_allowed(void)
+{
+    static _Atomic uint64_t window; /* second << 32 | lines printed in it */
+    struct timespec t;
+    uint64_t second, old;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    second = (uint64_t)t.tv_sec << 32;
+    old = atomic_load(&window);
+    for (;;) {
+        uint64_t next = old >> 32 == second >> 32 ? old + 1 : second + 1;
+
+        if ((uint32_t)next > LOG_LINES_PER_SECOND)
+            return false;
+        if (atomic_compare_exchange_weak(&window, &old, next))
+            return true;
+    }
+}
+
+/* One line for a person who watches.  A reader of standard error that does not keep up must not
+ * stop the mount, so what cannot be written at once is dropped: the log has it. */
+static void print_line(const char *path, size_t path_len, const char *message)
+{
+    char shown[1024], line[2560];
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int len;
+
+    if (!line_allowed() || poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT))
+        return;
+    (void)vd_text_printable(path, path_len, shown, sizeof(shown));
+    len = snprintf(line, sizeof(line), "vdiskfs: /%s: %s\n", shown, message);
+    if (len > 0 && (size_t)len < sizeof(line) && write(STDERR_FILENO, line, (size_t)len) < 0)
+        return;
+}
+
+bool log_unreadable(struct log *log, const struct who_request *sender,
+                    const struct log_event *event, const char *message)
+{
+    struct log_event record = {
+        .op = AUDIT_IOERR,
+        .obj = event->obj,
+        .off = event->off,
+        .len = event->len,
+        .error = event->error,
+        .name = event->name,
+        .text = message,
+    };
+    char path[PATHS_MAX];
+    size_t len = paths_get(log->paths, event->obj, path, sizeof(path));
+
+    print_line(path, len, message);
+    return put(log, sender, &record, path, len);
+}

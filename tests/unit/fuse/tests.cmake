@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# fakes.c stands in for the tree, the audit ring and the supervisor.
+set(fakes ${CMAKE_CURRENT_LIST_DIR}/fakes.c)
+vd_unit_test(fuse/paths LIBRARIES vd_fuse SOURCES ${fakes})
+vd_unit_test(fuse/who LIBRARIES vd_fuse SOURCES ${fakes})
+vd_unit_test(fuse/log LIBRARIES vd_fuse SOURCES ${fakes})
