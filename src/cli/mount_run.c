@@ -184,16 +184,35 @@ static void on_unmount(void *ctx)
         mountpoint_unmount(state->mp);
 }
 
+/* The part of `path` that exists, resolved: where a directory that is still to be made would land.
+ * NULL: memory, or nothing of it exists. */
+static char *existing_part(const char *path)
+{
+    VD_AUTO(free) char *part = strdup(path);
+    char *real, *slash;
+
+    while (part && part[0]) {
+        real = realpath(part, NULL);
+        if (real)
+            return real;
+        slash = strrchr(part, '/');
+        if (!slash)
+            return realpath(".", NULL);
+        slash[slash == part] = '\0';
+    }
+    return NULL;
+}
+
 static int check_places(const struct mount_run *run, const char *audit_dir, struct vd_err *err)
 {
-    VD_AUTO(free) char *real = realpath(audit_dir, NULL);
+    VD_AUTO(free) char *real = existing_part(audit_dir);
     unsigned i;
 
     if (path_is_below(run->image->dir, run->mountpoint))
         return vd_fail(err, VD_EUSAGE, "mount point %s: it would hide the evidence itself",
                        run->mountpoint);
     if (!real)
-        return 0; /* it will be made; audit_open says if it cannot be */
+        return vd_fail(err, VD_EAUDIT, "option \"audit\": %s cannot be resolved", audit_dir);
     if (path_is_below(real, run->mountpoint))
         return vd_fail(err, VD_EUSAGE, "option \"audit\": %s lies below the mount point", real);
     for (i = 0; i < run->image->n_dirs; i++) {

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a scripted workload did is what the log says: paths, operations, byte ranges, processes,
+errors.  A changed bit is found."""
+import os
+import subprocess
+import sys
+
+from harness import VDISKCTL, Case, need_fuse, need_tools, qemu_chain, run
+
+need_tools("qemu-img", "qemu-io")
+need_fuse()
+
+WORKLOAD = r"""
+import mmap, os, sys
+mnt = sys.argv[1]
+fd = os.open(mnt + "/disk.img", os.O_RDONLY | os.O_DIRECT)
+buffer = mmap.mmap(-1, 1 << 16)
+for off, length in ((0, 4096), (1 << 20, 65536), (8192, 512)):
+    assert os.preadv(fd, [memoryview(buffer)[:length]], off) == length
+os.close(fd)
+os.listdir(mnt)
+os.listdir(mnt + "/p0")
+open(mnt + "/p0/info.txt").read()
+try:
+    os.stat(mnt + "/not-there")
+except FileNotFoundError:
+    pass
+os.getxattr(mnt + "/disk.img", os.listxattr(mnt + "/disk.img")[0])
+"""
+
+
+def ranges(records, path, nodes):
+    return {(r["off"], r["len"]) for r in records if r["op"] == "READ" and nodes.get(r["obj"]) == path}
+
+
+with Case("audit") as case:
+    names = qemu_chain(case.evidence, 2, 4 << 20)
+    with case.mounted(names[-1], "case_id=K-17", "examiner=Ada L.", "evidence_id=E\\,1") as mnt:
+        child = subprocess.Popen([sys.executable, "-c", WORKLOAD, mnt])
+        assert child.wait() == 0
+        pid = child.pid
+    records = case.records()
+    ops = [r["op"] for r in records]
+
+    first, last = records[0], records[-1]
+    assert first["op"] == "SESSION_OPEN" and last["op"] == "SESSION_CLOSE", (first, last)
+    assert first["case_id"] == "K-17" and first["examiner"] == "Ada L." and first["evidence_id"] == "E,1", first
+    evidence = {r["name"] for r in records if r["op"] == "EVIDENCE"}
+    assert evidence == set(names), evidence
+    assert "MOUNTED" in ops
+
+    mine = {r["off"] for r in records if r["op"] == "PROC" and r["pid"] == pid}
+    assert len(mine) == 1, "one process, one identity"
+    proc = next(r for r in records if r["op"] == "PROC" and r["pid"] == pid)
+    assert os.path.realpath(sys.executable) == proc["exe"] and proc["uid"] == os.getuid(), proc
+    work = [r for r in records if r["proc"] in mine]
+    nodes = {r["obj"]: r["path"] for r in work if r["op"] in ("OPEN", "OPENDIR")}
+    opened = sorted(r["path"] for r in work if r["op"] == "OPEN")
+    assert opened == ["disk.img", "p0/info.txt"], opened
+    listed = sorted(r["path"] for r in work if r["op"] == "OPENDIR")
+    assert listed == ["", "p0"], listed
+    assert ranges(work, "disk.img", nodes) == {(0, 4096), (1 << 20, 65536), (8192, 512)}
+    read = sum(r["len"] for r in work if r["op"] == "READ" and nodes.get(r["obj"]) == "p0/info.txt")
+    assert read > 0
+    missing = [r for r in work if r["op"] == "LOOKUP" and r.get("name") == "not-there"]
+    assert missing and missing[0]["result"] == -2, missing
+    assert any(r["op"] == "GETXATTR" for r in work) and any(r["op"] == "LISTXATTR" for r in work)
+    # RELEASE may come from the kernel after close(2) returned, without a process
+    released = [r for r in records if r["op"] == "RELEASE" and nodes.get(r["obj"])]
+    assert len(released) >= 2, released
+
+    # every byte of a log counts: flip one bit in a spread of places
+    session = case.sessions()[-1]
+    segment = os.path.join(session, "000000.vlog")
+    os.chmod(segment, 0o600)
+    with open(segment, "r+b") as log:
+        size = log.seek(0, 2)
+        for place in {0, 5, 60, 100, size // 3, size // 2, size - 70, size - 1}:
+            log.seek(place)
+            byte = log.read(1)[0]
+            log.seek(place)
+            log.write(bytes([byte ^ 0x10]))
+            log.flush()
+            result = run(VDISKCTL, "audit", "verify", session, check=False)
+            assert result.returncode == 7, f"a changed bit at {place} was not found: {result.stdout!r}"
+            log.seek(place)
+            log.write(bytes([byte]))
+            log.flush()
+    case.verify("INTACT closed")
+print("the log tells what was done")
