@@ -99,16 +99,19 @@ static bool line_allowed(void)
 
 /* One line for a person who watches.  A reader of standard error that does not keep up must not
  * stop the mount, so what cannot be written at once is dropped: the log has it. */
-static void print_line(const char *path, size_t path_len, const char *message)
+static void print_line(const char *path, size_t path_len, const char *name, const char *message)
 {
-    char shown[1024], line[2560];
+    char shown[1024], shown_name[256] = "", line[2560];
     struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
     int len;
 
     if (!line_allowed() || poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT))
         return;
     (void)vd_text_printable(path, path_len, shown, sizeof(shown));
-    len = snprintf(line, sizeof(line), "vdiskfs: /%s: %s\n", shown, message);
+    if (name)
+        (void)vd_text_printable(name, strlen(name), shown_name, sizeof(shown_name));
+    len = snprintf(line, sizeof(line), "vdiskfs: /%s%s%s: %s\n", shown, path_len && name ? "/" : "",
+                   shown_name, message);
     if (len > 0 && (size_t)len < sizeof(line) && write(STDERR_FILENO, line, (size_t)len) < 0)
         return;
 }
@@ -128,6 +131,6 @@ bool log_unreadable(struct log *log, const struct who_request *sender,
     char path[PATHS_MAX];
     size_t len = paths_get(log->paths, event->obj, path, sizeof(path));
 
-    print_line(path, len, message);
+    print_line(path, len, event->name, message);
     return put(log, sender, &record, path, len);
 }

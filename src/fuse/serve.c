@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -196,9 +195,8 @@ static int session_loop(struct server *s, unsigned threads, struct vd_err *err)
 
     if (!loop)
         return vd_fail(err, VD_ENOMEM, "no memory for the session");
-    fuse_loop_cfg_set_clone_fd(loop, 0); /* would open /dev/fuse; no gain was measured */
-    fuse_loop_cfg_set_max_threads(loop, threads);
-    fuse_loop_cfg_set_idle_threads(loop, UINT_MAX); /* never destroy one */
+    fuse_loop_cfg_set_clone_fd(loop, 0);          /* would open /dev/fuse; no gain was measured */
+    fuse_loop_cfg_set_max_threads(loop, threads); /* idle ones are kept: libfuse's default */
     rc = stopper_start(&stopper, s, err);
     if (rc) {
         fuse_loop_cfg_destroy(loop);
