@@ -32,6 +32,10 @@
  * memory of a bomb small. */
 #define VD_MAX_GRAIN (2u << 20)
 
+/* Entries of one VMDK grain table.  The specification and every producer known have 512, ESX
+ * redo logs 4,096. */
+#define VD_MAX_GRAIN_TABLE 4096
+
 /* VHD block-allocation table: 2,040 GiB in 2 MiB blocks = 1,044,480 entries of 4 bytes = 4 MiB;
  * 512 KiB blocks make it 16 MiB. */
 #define VD_MAX_VHD_BAT (64u << 20)
@@ -40,6 +44,10 @@
  * of 8 bytes = 513 MiB.  The table is therefore read in pieces, never whole; this bounds one
  * piece. */
 #define VD_MAX_VHDX_BAT_PIECE (64u << 10)
+
+/* VHDX log that is replayed, held in memory while opening.  Hyper-V and qemu write 1 MiB; the field
+ * could say 4 GiB. */
+#define VD_MAX_VHDX_LOG (64u << 20)
 
 /* Partitions shown for one disk.  Linux stops at 256 minors, GPT at 128 by convention; the table
  * itself may say 2^32. */
