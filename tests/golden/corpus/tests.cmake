@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+if(VD_SANITIZE)
+  set(corpus_sandbox off)
+else()
+  set(corpus_sandbox best)
+endif()
+function(corpus_test name)
+  add_test(NAME golden/corpus-${name} COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/golden/corpus/corpus.py ${ARGN})
+  set_tests_properties(golden/corpus-${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 ENVIRONMENT
+    "VDISKFS_BIN=${CMAKE_BINARY_DIR}/src/cli;VDISKFS_TEST_SANDBOX=${corpus_sandbox}")
+endfunction()
+corpus_test(vmdk vmdk)
+corpus_test(vhd vhd)
+corpus_test(vhdx vhdx)
+corpus_test(fs fs damaged)
+corpus_test(partitions pt detect raw)
+corpus_test(volumes lvm ldm vss bde bitlk luks)
+corpus_test(others qcow vdi hdd ewf dmg)
