@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mounting and unmounting, in the supervisor: libfuse does it, as root by mount(2), else through
+/* Mounting and unmounting, in the supervisor: by mount(2) where that is allowed, else through
  * fusermount3.  The worker never mounts (Landlock would not let it unmount). */
 #ifndef VD_FUSE_MOUNTPOINT_H
 #define VD_FUSE_MOUNTPOINT_H

@@ -23,13 +23,14 @@ struct proc_channel; /* the worker's end */
 /* What a process that makes requests is; resolved by the supervisor from /proc. */
 struct proc_identity {
     uint32_t pid, uid, gid;
-    uint64_t start_time; /* clock ticks since boot: field 22 of /proc/PID/stat */
+    uint64_t start_time;            /* clock ticks since boot: field 22 of /proc/PID/stat */
     uint32_t login_uid, session_id; /* (uint32_t)-1 when unknown */
     char comm[32];
     char exe[512]; /* printable; "" when unknown */
 };
 
-/* ---- worker side ------------------------------------------------------------------------------ */
+/* ---- worker side ------------------------------------------------------------------------------
+ */
 
 /* A source of evidence that asks the supervisor.  Same file twice → same blkdev instance while one
  * is alive.  Thread-safe. */
@@ -51,7 +52,8 @@ int proc_channel_stop_fd(const struct proc_channel *channel);
 /* The sandbox in force, in words ("landlock ABI 7, no capabilities, no_new_privs"). */
 const char *proc_channel_sandbox(const struct proc_channel *channel);
 
-/* ---- starting the pair ------------------------------------------------------------------------- */
+/* ---- starting the pair -------------------------------------------------------------------------
+ */
 
 enum proc_sandbox_mode { PROC_SANDBOX_BEST, PROC_SANDBOX_REQUIRE, PROC_SANDBOX_OFF };
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who a process is, read from /proc by the supervisor.  The texts there are partly written by the
+ * process itself (its name may hold anything): the decoders are pure and take any bytes. */
+#ifndef VD_PROC_IDENTITY_H
+#define VD_PROC_IDENTITY_H
+
+#include "proc/proc.h"
+
+/* Resolves `pid`, which may also be the id of a thread: the answer is the process it belongs to.
+ * uid and gid are the real ones.  VD_ENOENT: the process is gone (or hidden). */
+int proc_identity_read(pid_t pid, struct proc_identity *out, struct vd_err *err);
+
+/* Start time out of /proc/PID/stat (field 22, clock ticks since boot).  proc(5): the name in
+ * field 2 stands in parentheses and may itself hold spaces, parentheses and newlines. */
+int proc_stat_decode(const char *text, size_t len, uint64_t *out_start, struct vd_err *err);
+
+struct proc_status {
+    uint32_t tgid, uid, gid;
+};
+
+/* Tgid, real uid and real gid out of /proc/PID/status. */
+int proc_status_decode(const char *text, size_t len, struct proc_status *out, struct vd_err *err);
+
+#endif
