@@ -13,16 +13,16 @@ enum volume_scheme {
 
 /* One partition, as the table says. */
 struct volume {
-    unsigned number;     /* as Linux numbers it: MBR 1–4, logical from 5, GPT entry index + 1;
-                            0 = whole disk */
+    unsigned number;      /* as Linux numbers it: MBR 1–4, logical from 5, GPT entry index + 1;
+                             0 = whole disk */
     uint64_t start, size; /* bytes on the disk; inside the disk after volume_scan (a partition that
                              passes the end is cut, with a warning, and `cut` is set) */
     bool cut;
-    bool active;          /* MBR boot flag, GPT legacy BIOS bootable */
-    char type[48];        /* MBR "0x07", GPT type GUID in lower case */
-    char type_name[64];   /* "Microsoft basic data" …; "" when unknown */
-    char uuid[48];        /* GPT unique GUID, MBR "DISKSIG-NN"; "" when none */
-    char name[160];       /* GPT name, UTF-8, printable; "" when none */
+    bool active;        /* MBR boot flag, GPT legacy BIOS bootable */
+    char type[48];      /* MBR "0x07", GPT type GUID in lower case */
+    char type_name[64]; /* "Microsoft basic data" …; "" when unknown */
+    char uuid[48];      /* GPT unique GUID, MBR "DISKSIG-NN"; "" when none */
+    char name[160];     /* GPT name, UTF-8, printable; "" when none */
 };
 
 /* Space that no partition covers (tables and headers included). */
@@ -56,11 +56,12 @@ int volume_slice(struct blkdev *disk, const struct volume *volume, struct blkdev
 /* What is on a volume, by its signatures (libblkid over a sealed copy of its first and last
  * bytes; and our own look for BitLocker and ReFS, which libblkid 2.38 misses). */
 struct volume_content {
-    char type[32];  /* "ntfs", "ext4", "crypto_LUKS", "BitLocker", "LVM2_member" …; "" unknown */
+    char type[32]; /* "ntfs", "ext4", "crypto_LUKS", "BitLocker", "LVM2_member" …; "" unknown */
     char label[160], uuid[64]; /* printable; "" when none */
     bool encrypted;            /* a key would be needed */
     bool container;            /* a member of something bigger (LVM, RAID) */
-    bool ambiguous;            /* several signatures contradict each other */
+    bool ambiguous;            /* several signatures contradict each other; `type` then names all
+                                  of them: "ext4|zfs_member" */
 };
 
 /* Never fails because of content: what cannot be told leaves `type` empty.  Errors: the volume's
