@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File systems: one interface, one implementation per file (fs/tsk.c now).
+ * File systems: one interface; implementations: fs/ntfs/, fs/ext/ and fs/tsk*.c (the rest, through
+ * libtsk).
  *
  * An object is named by its *address* (NTFS MFT entry, ext inode number …) and, for content other
  * than the main one, by a *stream* id (NTFS attribute id of an alternate data stream; 0 = the main
@@ -10,6 +11,7 @@
 #ifndef VD_FS_FS_H
 #define VD_FS_FS_H
 
+#include "base/facts.h"
 #include "blk/blkdev.h"
 
 #include <time.h>
@@ -36,14 +38,14 @@ struct fs_time {
 
 struct fs_attr {
     enum fs_kind kind;
-    uint64_t size;       /* bytes of the stream asked for */
-    uint64_t allocated;  /* bytes allocated, 0 when unknown */
-    uint32_t mode;       /* permission bits 07777; meaningful when has_owner */
+    uint64_t size;      /* bytes of the stream asked for */
+    uint64_t allocated; /* bytes allocated, 0 when unknown */
+    uint32_t mode;      /* permission bits 07777; meaningful when has_owner */
     uint32_t uid, gid;
-    bool has_owner;      /* POSIX owner and mode stand in the evidence (ext, HFS+, UFS) */
-    uint32_t nlink;      /* >= 1 */
-    uint32_t flags;      /* FS_ATTR_* */
-    uint32_t sequence;   /* NTFS sequence number; 0 elsewhere */
+    bool has_owner;    /* POSIX owner and mode stand in the evidence (ext, HFS+, UFS) */
+    uint32_t nlink;    /* >= 1 */
+    uint32_t flags;    /* FS_ATTR_* */
+    uint32_t sequence; /* NTFS sequence number; 0 elsewhere */
     struct fs_time mtime, atime, ctime, btime;
     struct fs_time fn_mtime, fn_atime, fn_ctime, fn_btime; /* NTFS $FILE_NAME */
 };
@@ -51,22 +53,28 @@ struct fs_attr {
 /* One live entry of a directory. */
 struct fs_entry {
     const char *name; /* raw bytes as the evidence has them, any byte but NUL; borrowed for the
-                         call; UTF-8 where the file system stores UTF-16 */
+                         call; UTF-8 where the file system stores UTF-16: there a lone surrogate is
+                         its three bytes (WTF-8) and U+0000 is C0 80, both invalid UTF-8 */
     size_t name_len;
     uint64_t addr;
-    uint16_t stream;  /* != 0: an alternate data stream, name is "file:stream" */
+    uint16_t stream; /* != 0: an alternate data stream, name is "file:stream" */
     enum fs_kind kind;
 };
 
 /* Facts about the open file system. */
 struct fs_info {
-    char type[32];    /* "ntfs", "ext4", "fat32", "exfat", "hfs+", "iso9660" … */
+    char type[32];             /* "ntfs", "ext4", "fat32", "exfat", "hfs+", "iso9660" … */
     char label[160], uuid[64]; /* printable, "" unknown */
     uint32_t block_size;
     uint64_t n_blocks;
     uint64_t root_addr;
     uint64_t last_addr;
 };
+
+/* To be called once in main(), before threads start and before a sandbox is put on: libtsk works
+ * with local time, so TZ is set to UTC for the process.  fs_open does it too (once), which is safe
+ * only while no other thread reads the environment. */
+void fs_init(void);
 
 /* Opens the volume `vol` (a reference is taken on success).  VD_ENOTFORMAT: no file system that
  * any implementation knows.  Label prefixes errors ("p1"). */
@@ -77,7 +85,8 @@ void fs_describe(struct fs *fs, vd_fact_fn *fn, void *ctx);
 
 /* Looks a raw name up in a directory, byte for byte (case matters, NTFS too); of several entries
  * with that name, the first in the order of fs_readdir.  "file:stream" finds an alternate data
- * stream where the file system has them.  VD_ENOENT when absent.  out->name is not set. */
+ * stream where the file system has them and no entry has that very name.  VD_ENOENT when absent.
+ * out->name is not set. */
 int fs_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_t name_len,
               struct fs_entry *out, struct vd_err *err);
 
@@ -98,7 +107,9 @@ int fs_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_attr *ou
 int fs_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off, void *buf, size_t len,
             size_t *out_len, struct vd_err *err);
 
-/* Target of a symbolic link, raw bytes; *out is the caller's (free), NUL-terminated. */
+/* Target of a symbolic link, raw bytes; *out is the caller's (free), NUL-terminated.  NTFS: the
+ * substitute name in UTF-8, as it stands ("\\??\\C:\\dir"), but in a relative link '\\' becomes
+ * '/'. */
 int fs_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_len, struct vd_err *err);
 
 /* Alternate data streams of an object. */
@@ -110,9 +121,11 @@ struct fs_stream {
 typedef int fs_stream_fn(void *ctx, const struct fs_stream *stream);
 int fs_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx, struct vd_err *err);
 
-/* ---- an implementation (fs.c dispatches; fs_tsk is the only one so far) ---------------------- */
+/* ---- an implementation (fs.c dispatches) ---------------------------------------------------- */
 struct fs_type {
     const char *name;
+    /* VD_ENOTFORMAT when the signature is not there; any other error: it is, but damaged or not
+     * supported. */
     int (*open)(struct blkdev *vol, const char *label, struct fs **out, struct vd_err *err);
     void (*close)(struct fs *fs);
     void (*describe)(struct fs *fs, vd_fact_fn *fn, void *ctx);
@@ -124,9 +137,9 @@ struct fs_type {
                    struct vd_err *err);
     int (*read)(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off, void *buf, size_t len,
                 size_t *out_len, struct vd_err *err);
-    int (*readlink)(struct fs *fs, uint64_t addr, char **out, size_t *out_len,
-                    struct vd_err *err);
-    int (*streams)(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx, struct vd_err *err);
+    int (*readlink)(struct fs *fs, uint64_t addr, char **out, size_t *out_len, struct vd_err *err);
+    int (*streams)(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx,
+                   struct vd_err *err); /* NULL: the format has none */
 };
 
 struct fs {
@@ -134,9 +147,17 @@ struct fs {
     struct fs_info info;
     struct blkdev *vol; /* owned reference */
     char *label;
+    struct vd_facts facts; /* found while opening; immutable afterwards */
     void *priv;
 };
 
-extern const struct fs_type fs_type_tsk;
+extern const struct fs_type fs_type_tsk; /* FAT, exFAT, HFS+, ISO 9660, UFS */
+extern const struct fs_type fs_type_ntfs;
+extern const struct fs_type fs_type_ext; /* ext2, ext3, ext4 */
+
+/* For implementations: allocates the common part; takes a reference to `vol`, copies `label`.
+ * `priv` stays the caller's on failure. */
+int fs_new(const struct fs_type *type, struct blkdev *vol, const char *label, void *priv,
+           struct fs **out, struct vd_err *err);
 
 #endif
