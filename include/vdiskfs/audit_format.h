@@ -9,6 +9,7 @@
  *   frame    header (AUDIT_FRAME_HEADER bytes) + records, at most 65,535 bytes
  *   leaf     SHA-256(0x00 ‖ frame): RFC 6962 leaf hash, and the link in the next frame's header
  *   segment  NNNNNN.vlog: frames one after the other, nothing else
+ *   ring     ring.wal: records that are not sealed yet; gone once the log is closed
  */
 #ifndef VDISKFS_AUDIT_FORMAT_H
 #define VDISKFS_AUDIT_FORMAT_H
@@ -59,11 +60,32 @@ enum audit_frame_field {
     AUDIT_H_EPOCH = 64,      /* u32 key epoch (0: unsigned log) */
     AUDIT_H_SEGMENT = 68,    /* u32 number of the segment file that holds this frame */
     AUDIT_H_SESSION = 72,    /* 16 bytes, UUID of the session */
-    AUDIT_H_RESERVED = 88,   /* 8 bytes, zero */
+    AUDIT_H_CRC = 88,        /* u32 CRC-32C of the header with this field zero */
+    AUDIT_H_RESERVED = 92,   /* 4 bytes, zero */
     AUDIT_H_PREV = 96        /* 32 bytes, leaf hash of the frame before; zero in frame 0 */
 };
 
 #define AUDIT_FRAME_CLOSE (1u << 0) /* holds the close record; no frame may follow */
+
+/* Ring file: a header of AUDIT_RING_HEADER bytes, then the slots.  The slot of sequence number s is
+ * s modulo the number of slots.  The first 8 bytes of a slot that holds nothing are zero. */
+#define AUDIT_RING_MAGIC  "VDAR"
+#define AUDIT_RING_HEADER 4096
+
+/* Offsets in the ring's header.  What follows them up to AUDIT_RING_HEADER is working state of the
+ * running program and means nothing afterwards. */
+enum audit_ring_field {
+    AUDIT_W_MAGIC = 0,    /* "VDAR" */
+    AUDIT_W_VERSION = 4,  /* u16 AUDIT_VERSION */
+    AUDIT_W_SLOT = 6,     /* u16 AUDIT_SLOT */
+    AUDIT_W_SLOTS = 8,    /* u64 number of slots, a power of two */
+    AUDIT_W_SESSION = 16, /* 16 bytes, UUID of the session */
+    AUDIT_W_STATE = 64    /* working state from here */
+};
+
+/* First 8 bytes of a slot whose record is being written: this bit and the number of payload slots.
+ * A slot whose record is complete holds its sequence number + 1 (AUDIT_R_COMMIT). */
+#define AUDIT_RING_CLAIMED (UINT64_C(1) << 63)
 
 /* Operations.  Numbers are stable; new ones are added at the end of their block. */
 enum audit_op {
@@ -75,10 +97,12 @@ enum audit_op {
     AUDIT_FACT = 4,          /* one thing found while opening: NAME = layer, KEY, TEXT */
     AUDIT_WARNING = 5,       /* as FACT, but to be noticed */
     AUDIT_MOUNTED = 6,       /* PATH = mount point, TEXT = options in force */
-    AUDIT_SESSION_CLOSE = 7, /* the last record; RESULT, TEXT = reason, LEN = records lost (0) */
+    AUDIT_SESSION_CLOSE = 7, /* the last record; RESULT, TEXT = reason, LEN = AUDIT_LOST records */
     AUDIT_WORKER_DIED = 8,   /* TEXT = signal or exit code */
     AUDIT_EVIDENCE_CHANGED = 9,
     AUDIT_POLICY = 10,
+    AUDIT_LOST = 11,         /* slots that a process claimed and died before completing: no answer
+                                was sent for them.  LEN = slots, this record's own; TEXT = why */
     AUDIT_PROC = 16,         /* OFF = process id to be used in PROC of later records; PID, …, EXE */
     /* accesses; OBJ = node, PATH = where in the mount */
     AUDIT_LOOKUP = 32,       /* OBJ = directory, NAME; OFF = node found */
@@ -111,7 +135,8 @@ enum audit_op {
 /* Tags of payload fields. */
 enum audit_tag {
     AUDIT_T_END = 0,
-    AUDIT_T_PATH = 1,       /* path in the mount, display form (escaped as shown), no leading '/' */
+    AUDIT_T_PATH = 1,       /* path of OBJ in the mount, display form (escaped as shown), no leading
+                               '/'; empty for the root */
     AUDIT_T_NAME = 2,
     AUDIT_T_KEY = 3,
     AUDIT_T_TEXT = 4,
@@ -143,11 +168,11 @@ enum audit_tag {
     AUDIT_T_EXAMINER = 43,
     AUDIT_T_PURPOSE = 44,
     AUDIT_T_WITNESS = 45,
-    AUDIT_T_PREVIOUS = 46,  /* previous session in this directory: id, frames, last leaf hash */
+    AUDIT_T_PREVIOUS = 46,  /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
     AUDIT_T_MODE = 47       /* audit mode in force: "requests" */
 };
 
-/* How a session ended; RESULT of the close record is 0 for CLEAN, else negative. */
+/* How a session ended; RESULT of the close record is 0 for CLEAN, else this number negated. */
 enum audit_close_reason {
     AUDIT_CLOSE_CLEAN = 0,
     AUDIT_CLOSE_SIGNAL = 1,

@@ -29,11 +29,11 @@ struct audit_writer; /* supervisor only: the thread and the segment files */
 /* One event to be logged.  Zero-initialise; set what applies. */
 struct audit_event {
     enum audit_op op;
-    uint64_t obj;    /* node number, 0 = none */
+    uint64_t obj; /* node number, 0 = none */
     uint64_t off, len;
-    uint32_t proc;   /* id given by an AUDIT_PROC record, 0 = the program itself */
-    int32_t result;  /* 0, or a negative errno as sent to the kernel */
-    uint8_t flags;   /* AUDIT_F_* */
+    uint32_t proc;                    /* id given by an AUDIT_PROC record, 0 = the program itself */
+    int32_t result;                   /* 0, or a negative errno as sent to the kernel */
+    uint8_t flags;                    /* AUDIT_F_* */
     const struct audit_field *fields; /* variable parts (path, name, text); may be NULL */
     size_t n_fields;
 };
@@ -48,25 +48,43 @@ struct audit_field {
 
 /* ---- both processes -------------------------------------------------------------------------- */
 
+/* What audit_log returns for an event that could not be kept. */
+#define AUDIT_NOT_LOGGED UINT64_MAX
+
 /* Puts the event into the ring; returns its sequence number.  Any thread, any of the two
- * processes.  Waits only when the ring is full.  The record survives the death of this process
- * from the moment the function returns. */
+ * processes; not from a signal handler.  Waits only when the ring is full, and then as long as the
+ * log can still be written: a full ring loses nothing.  The record survives the death of this
+ * process from the moment the function returns.
+ *
+ * AUDIT_NOT_LOGGED when the event was NOT kept: the ring is full and the log has failed, the
+ * supervisor is gone, or the session is closed.  The request must then be answered EIO. */
 uint64_t audit_log(struct audit_ring *ring, const struct audit_event *event);
 
 /* Waits until the record `seq` is sealed and on the disk (critical records: mount, unmount,
- * refused write, I/O error, evidence changed).  VD_EAUDIT when the log has failed. */
+ * refused write, I/O error, evidence changed).  Waiters share one fdatasync.  VD_EAUDIT when the
+ * log has failed, when `seq` is AUDIT_NOT_LOGGED, when the other process died, or after a minute.
+ * Works before audit_start too, in the process that called audit_open. */
 int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err);
 
-/* Has writing the log failed?  Then every access must answer EIO (fail closed). */
+/* Has writing the log failed?  Then every access must answer EIO (fail closed): ask AFTER
+ * audit_log, before the answer.  True from the first failed write until a second after writing
+ * works again (space came back), and for ever after a failed sync or the close.  One load. */
 bool audit_failed(const struct audit_ring *ring);
 
-/* ---- supervisor -------------------------------------------------------------------------------- */
+/* The one descriptor (not counting 0-2) that the log needs in the worker: by it each process sees
+ * the death of the other.  It must stay open as long as the worker lives, or claims of the living
+ * worker are taken for those of a dead one.  For whoever closes all others. */
+int audit_lifeline_fd(const struct audit_ring *ring);
+
+/* ---- supervisor --------------------------------------------------------------------------------
+ */
 
 struct audit_config {
-    const char *dir;       /* where session directories go; created with mode 0700 if missing */
-    size_t ring_bytes;     /* 0 = default 16 MiB */
-    unsigned seal_ms;      /* longest time a record stays unsealed; 0 = default 100 */
-    unsigned sync_ms;      /* longest time a frame stays unsynced; 0 = default 1000 */
+    const char *dir;        /* where session directories go; created with mode 0700 if missing */
+    size_t ring_bytes;      /* 0 = default 16 MiB */
+    unsigned seal_ms;       /* longest time a record stays unsealed; 0 = default 100 */
+    unsigned sync_ms;       /* longest time a frame stays unsynced; 0 = default 1000 */
+    uint64_t segment_bytes; /* a new segment file begins after this many; 0 = default 1 GiB */
 };
 
 /* Default directory: /var/log/vdiskfs for root, $XDG_STATE_HOME/vdiskfs or
@@ -82,8 +100,18 @@ int audit_open(const struct audit_config *config, struct audit_writer **out_writ
 const char *audit_session_dir(const struct audit_writer *writer);
 const char *audit_session_id(const struct audit_writer *writer);
 
-/* In the worker, after fork: drops what only the supervisor may hold (segment descriptors), keeps
- * the ring mapped. */
+/* Room for the text of AUDIT_T_PREVIOUS: UUID, frames, leaf hash, NUL. */
+#define AUDIT_PREVIOUS_TEXT (36 + 1 + 20 + 1 + 64 + 1)
+
+/* Looks for the newest other session in the directory of `writer` and puts "UUID FRAMES LEAF" of
+ * its sealed frames into `out`: noted in the next SESSION_OPEN, it shows that the end of that log
+ * was cut off later.  Headers are walked, contents are not checked.  "" when there is none. */
+int audit_previous(const struct audit_writer *writer, char out[AUDIT_PREVIOUS_TEXT],
+                   struct vd_err *err);
+
+/* In the worker, right after fork and before it makes threads: drops what only the supervisor may
+ * hold (segment descriptors), keeps the ring mapped.  `writer` may afterwards be used for
+ * audit_session_dir and audit_session_id only. */
 void audit_forget_writer(struct audit_writer *writer);
 
 /* Starts the sealing thread (supervisor, after fork). */
@@ -91,7 +119,10 @@ int audit_start(struct audit_writer *writer, struct vd_err *err);
 
 /* Seals everything that is committed, writes the close record (`how`: clean, or the reason), syncs,
  * stops the thread, makes the segment read-only (0400) and removes the ring.  Records that a dead
- * worker claimed but never committed are told in the close record. */
+ * worker claimed but never committed are told in the close record; call when the worker has ended
+ * (claims of a living one get two seconds).  A worker that still runs sees audit_failed from here.
+ * Frees writer and ring in this process, also on failure: VD_EAUDIT, the log then stays open and
+ * ring.wal beside it for recovery.  Works without audit_start.  NULL is allowed. */
 int audit_close(struct audit_writer *writer, enum audit_close_reason how, struct vd_err *err);
 
 #endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The session before this one in the same directory: its id, number of sealed frames and last leaf
+ * hash.  Noted in the next SESSION_OPEN they show a later cut of that log.
+ *
+ * Only frame headers are walked: this runs at every mount and is no verification.  Any thread of
+ * the supervisor.
+ */
+#include "audit/writer.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WINDOW ((size_t)1 << 18)
+_Static_assert(WINDOW >= AUDIT_MAX_FRAME, "a window holds a frame");
+
+static bool is_uuid(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+        if (dash ? name[i] != '-' : !name[i] || !strchr("0123456789abcdef", name[i]))
+            return false;
+    }
+    return name[36] == '\0';
+}
+
+/* The newest other session: names begin with the time. */
+static int find_newest(const struct audit_writer *w, char out[37], struct vd_err *err)
+{
+    int fd = openat(w->base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *e;
+
+    out[0] = '\0';
+    if (!d) {
+        int error = errno;
+
+        if (fd >= 0)
+            (void)close(fd);
+        return vd_fail_errno(err, VD_EAUDIT, error, "%s: cannot list", w->base);
+    }
+    while ((e = readdir(d)))
+        if (is_uuid(e->d_name) && strcmp(e->d_name, w->id) != 0 && strcmp(e->d_name, out) > 0)
+            memcpy(out, e->d_name, 37);
+    (void)closedir(d);
+    return 0;
+}
+
+struct last_frame {
+    bool found;
+    uint64_t frame_no;
+    uint64_t off;
+    size_t len;
+};
+
+static ssize_t read_at(int fd, uint8_t *buf, size_t len, uint64_t off)
+{
+    size_t have = 0;
+
+    while (have < len) {
+        ssize_t n = pread(fd, buf + have, len - have, (off_t)(off + have));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+/* The last whole frame of one segment. */
+static int walk_headers(int fd, uint8_t *window, struct last_frame *out)
+{
+    uint64_t base = 0;
+
+    for (;;) {
+        ssize_t have = read_at(fd, window, WINDOW, base);
+        size_t pos = 0;
+
+        if (have < 0)
+            return errno;
+        while ((size_t)have - pos >= AUDIT_FRAME_HEADER) {
+            const uint8_t *h = window + pos;
+            uint32_t len = vd_le32(h + AUDIT_H_LENGTH);
+
+            if (memcmp(h + AUDIT_H_MAGIC, AUDIT_FRAME_MAGIC, 4) != 0 || len < AUDIT_FRAME_HEADER ||
+                len > AUDIT_MAX_FRAME)
+                return 0;
+            if (len > (size_t)have - pos)
+                break;
+            *out = (struct last_frame){true, vd_le64(h + AUDIT_H_FRAME_NO), base + pos, len};
+            pos += len;
+        }
+        if (pos == 0) /* not even one frame in a window: the end */
+            return 0;
+        base += pos;
+    }
+}
+
+static int leaf_of(int fd, const struct last_frame *frame, uint8_t *window,
+                   uint8_t leaf[VD_SHA256_SIZE])
+{
+    struct vd_sha256 *sha;
+
+    window[0] = 0; /* the prefix of a leaf */
+    if (read_at(fd, window + 1, frame->len, frame->off) != (ssize_t)frame->len)
+        return EIO;
+    sha = vd_sha256_new();
+    if (!sha)
+        return ENOMEM;
+    vd_sha256_add(sha, window, 1 + frame->len);
+    vd_sha256_end(sha, leaf);
+    vd_sha256_free(sha);
+    return 0;
+}
+
+/* Highest segment number + 1. */
+static uint32_t count_segments(int dir_fd)
+{
+    uint32_t n = 0;
+
+    for (;; n++) {
+        char name[SEGMENT_NAME_SIZE];
+        struct stat st;
+
+        (void)snprintf(name, sizeof(name), "%06u.vlog", n);
+        if (n == UINT32_MAX || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) ||
+            !S_ISREG(st.st_mode))
+            return n;
+    }
+}
+
+static int describe(int dir_fd, const char *id, uint8_t *window, char out[AUDIT_PREVIOUS_TEXT])
+{
+    uint32_t n = count_segments(dir_fd);
+
+    while (n-- > 0) { /* the last one may be empty */
+        struct last_frame last = {0};
+        uint8_t leaf[VD_SHA256_SIZE];
+        char name[SEGMENT_NAME_SIZE], hex[2 * VD_SHA256_SIZE + 1];
+        VD_AUTO(fd) int fd = -1;
+        int error;
+
+        (void)snprintf(name, sizeof(name), "%06u.vlog", n);
+        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        error = fd < 0 ? errno : walk_headers(fd, window, &last);
+        if (error == 0 && last.found)
+            error = leaf_of(fd, &last, window, leaf);
+        if (error)
+            return error;
+        if (last.found) {
+            vd_sha256_hex(leaf, hex);
+            (void)snprintf(out, AUDIT_PREVIOUS_TEXT, "%s %" PRIu64 " %s", id, last.frame_no + 1,
+                           hex);
+            return 0;
+        }
+    }
+    (void)snprintf(out, AUDIT_PREVIOUS_TEXT, "%s 0 -", id);
+    return 0;
+}
+
+int audit_previous(const struct audit_writer *w, char out[AUDIT_PREVIOUS_TEXT], struct vd_err *err)
+{
+    VD_AUTO(free) uint8_t *window = malloc(WINDOW + 1);
+    VD_AUTO(fd) int dir_fd = -1;
+    char id[37];
+    int rc, error;
+
+    out[0] = '\0';
+    if (!window)
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", w->base);
+    rc = find_newest(w, id, err);
+    if (rc || !id[0])
+        return rc;
+    dir_fd = openat(w->base_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    error = dir_fd < 0 ? errno : describe(dir_fd, id, window, out);
+    if (error)
+        return vd_fail_errno(err, VD_EAUDIT, error, "%s/%s: the previous session cannot be read",
+                             w->base, id);
+    return 0;
+}

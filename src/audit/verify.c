@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verifier: walks the segments of a log as one stream of frames and gives a verdict.  Format
+ * and rules: docs/formats/audit-log.md, "What a verifier checks".
+ *
+ * What it cannot see: a hash chain proves that nothing before its last link was changed, as long as
+ * that link (the last leaf hash) is known from elsewhere.  Without that knowledge, a log whose
+ * end was cut at a frame, and one that was rewritten with new hashes from some frame on, look
+ * like an open one.  The report therefore carries the last leaf hash, to be kept outside.
+ *
+ * Reads a buffer of BUFFER bytes at a time; a running log may be verified while it is written.
+ */
+#include "audit/verify.h"
+
+#include "audit/verify_frame.h"
+#include "audit/verify_ring.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "vdiskfs/exit_codes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER        ((size_t)1 << 18)
+#define PAGE          4096u
+#define LIVE_RETRIES  50
+#define LIVE_PAUSE_NS 20000000
+
+struct source {
+    int fd; /* or memory: */
+    const uint8_t *mem;
+    size_t mem_len, mem_pos;
+};
+
+struct walk {
+    struct expect e;
+    struct audit_report *r;
+    audit_seen_fn *fn;
+    void *ctx;
+    struct vd_err *err;
+
+    struct source src;
+    uint8_t *buf;
+    size_t pos, have;
+    uint64_t off; /* of buf[pos] in its segment */
+    bool eof;
+
+    int dir_fd;  /* directory of the log, or -1 */
+    int only_fd; /* the one segment file given, or -1 */
+    const uint8_t *const *mem;
+    const size_t *mem_len;
+    size_t n_mem;
+};
+
+/* ---- reading
+ * --------------------------------------------------------------------------------------- */
+
+static ssize_t source_read(struct source *s, uint8_t *buf, size_t len)
+{
+    size_t n;
+
+    if (!s->mem) {
+        ssize_t got;
+
+        do
+            got = read(s->fd, buf, len);
+        while (got < 0 && errno == EINTR);
+        return got;
+    }
+    n = len < s->mem_len - s->mem_pos ? len : s->mem_len - s->mem_pos;
+    memcpy(buf, s->mem + s->mem_pos, n);
+    s->mem_pos += n;
+    return (ssize_t)n;
+}
+
+static void source_close(struct source *s)
+{
+    if (!s->mem && s->fd >= 0)
+        (void)close(s->fd);
+    s->fd = -1;
+    s->mem = NULL;
+}
+
+static size_t avail(const struct walk *w)
+{
+    return w->have - w->pos;
+}
+
+/* Fills the buffer up; eof is set when the segment has no more at the moment. */
+static int fill(struct walk *w)
+{
+    memmove(w->buf, w->buf + w->pos, avail(w));
+    w->have -= w->pos;
+    w->pos = 0;
+    w->eof = false;
+    while (w->have < BUFFER) {
+        ssize_t n = source_read(&w->src, w->buf + w->have, BUFFER - w->have);
+
+        if (n < 0)
+            return vd_fail_errno(w->err, VD_EIO, errno, "%06u.vlog: cannot be read", w->e.segment);
+        if (n == 0) {
+            w->eof = true;
+            break;
+        }
+        w->have += (size_t)n;
+    }
+    return 0;
+}
+
+static int need(struct walk *w, size_t len)
+{
+    return avail(w) >= len || w->eof ? 0 : fill(w);
+}
+
+static void advance(struct walk *w, size_t n)
+{
+    w->pos += n;
+    w->off += n;
+}
+
+/* Opens segment `number`: 1, or 0 when there is none. */
+static int segment_open(struct walk *w, uint32_t number, struct source *out)
+{
+    char name[24];
+    struct stat st;
+
+    *out = (struct source){.fd = -1};
+    if (w->mem) {
+        if (number >= w->n_mem)
+            return 0;
+        out->mem = w->mem[number];
+        out->mem_len = w->mem_len[number];
+        return 1;
+    }
+    if (w->only_fd >= 0) {
+        if (number > 0)
+            return 0;
+        out->fd = w->only_fd;
+        w->only_fd = -1;
+        return 1;
+    }
+    (void)snprintf(name, sizeof(name), "%06u.vlog", number);
+    out->fd = openat(w->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (out->fd < 0)
+        return errno == ENOENT ? 0 : vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
+    if (fstat(out->fd, &st) || !S_ISREG(st.st_mode)) {
+        source_close(out);
+        return vd_fail(w->err, VD_EUSAGE, "%s is no regular file", name);
+    }
+    return 1;
+}
+
+/* ---- verdicts that end the walk
+ * -------------------------------------------------------------------- */
+
+static void tampered(struct walk *w, uint64_t off, const char *reason)
+{
+    w->r->verdict = AUDIT_TAMPERED;
+    w->r->bad_frame = w->e.frame_no;
+    w->r->bad_segment = w->e.segment;
+    w->r->bad_offset = off;
+    (void)snprintf(w->r->reason, sizeof(w->r->reason), "%s", reason);
+}
+
+/* Is everything from here (buf[pos + from]) to the end of the segment zero?  Reads on to the end.
+ */
+static int rest_is_zero(struct walk *w, size_t from, bool *out, uint64_t *out_rest)
+{
+    *out_rest = avail(w);
+    *out = vd_all_zero(w->buf + w->pos + from, avail(w) - from);
+    while (*out && !w->eof) {
+        int rc;
+
+        w->pos = w->have;
+        rc = fill(w);
+        if (rc)
+            return rc;
+        *out = vd_all_zero(w->buf, w->have);
+        *out_rest += w->have;
+    }
+    return 0;
+}
+
+/* The frame at buf[pos] is not whole or not right.  It is a torn tail when it is the beginning of
+ * the frame expected and the rest was never written: cut off, or zeros from a page boundary on, as
+ * some file systems leave after a power failure.  Everything else is tampering. */
+static int judge_tail(struct walk *w, bool whole, const struct fault *fault, bool last_segment)
+{
+    uint64_t off = w->off, rest = 0;
+    uint64_t to_page = PAGE - (w->off % PAGE);
+    struct fault why = *fault;
+    bool zero_head =
+        vd_all_zero(w->buf + w->pos, avail(w) < AUDIT_FRAME_HEADER ? avail(w) : AUDIT_FRAME_HEADER);
+    size_t from = zero_head ? 0 : (size_t)(to_page < avail(w) ? to_page : avail(w));
+    bool torn = false;
+
+    if (w->e.closed) {
+        tampered(w, off, "something follows the frame that closed the log");
+        return 0;
+    }
+    if (last_segment && (zero_head || frame_begins(&w->e, w->buf + w->pos, from, &why))) {
+        if (!whole && w->eof && frame_begins(&w->e, w->buf + w->pos, avail(w), &why)) {
+            torn = true;
+            rest = avail(w);
+        } else if (from < avail(w)) {
+            int rc = rest_is_zero(w, from, &torn, &rest);
+
+            if (rc)
+                return rc;
+        }
+    }
+    if (torn) {
+        w->r->verdict = AUDIT_TORN_TAIL;
+        w->r->torn_bytes = rest;
+        return 0;
+    }
+    if (why.reason[0] == '\0')
+        (void)snprintf(why.reason, sizeof(why.reason), "the frame is cut off");
+    tampered(w, off + why.off, why.reason);
+    return 0;
+}
+
+/* ---- the walk
+ * -------------------------------------------------------------------------------------- */
+
+static int show_records(struct walk *w, const uint8_t *frame, size_t len)
+{
+    size_t pos = AUDIT_FRAME_HEADER;
+    int rc = 0;
+
+    while (w->fn && rc == 0 && pos < len) { /* lengths were checked */
+        size_t n = AUDIT_SLOT * (1u + frame[pos + AUDIT_R_EXT]);
+        const struct audit_seen seen = {frame + pos, n, w->e.frame_no - 1};
+
+        rc = w->fn(w->ctx, &seen, w->err);
+        pos += n;
+    }
+    return rc;
+}
+
+/* What scan_frames found. */
+enum scan { SCAN_END, SCAN_PARTIAL, SCAN_BAD };
+
+/* Takes whole frames until the segment has no more. */
+static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
+{
+    for (;;) {
+        size_t len;
+        int rc = need(w, AUDIT_MAX_FRAME);
+
+        if (rc)
+            return rc;
+        *out = avail(w) ? SCAN_PARTIAL : SCAN_END;
+        if (avail(w) < AUDIT_FRAME_HEADER)
+            return 0;
+        *out = SCAN_BAD;
+        if (!frame_begins(&w->e, w->buf + w->pos, AUDIT_FRAME_HEADER, fault))
+            return 0;
+        len = frame_length(w->buf + w->pos, fault);
+        if (len == 0)
+            return 0;
+        *out = SCAN_PARTIAL;
+        if (avail(w) < len)
+            return 0;
+        *out = SCAN_BAD;
+        if (!frame_check(&w->e, w->buf + w->pos, len, fault))
+            return 0;
+        w->r->bytes += len;
+        rc = show_records(w, w->buf + w->pos, len);
+        if (rc)
+            return rc;
+        advance(w, len);
+    }
+}
+
+/* A frame that is being written right now is complete in a moment. */
+static int scan_patiently(struct walk *w, enum scan *out, struct fault *fault)
+{
+    const struct timespec pause = {0, LIVE_PAUSE_NS};
+    int i, rc = scan_frames(w, out, fault);
+
+    for (i = 0; rc == 0 && *out == SCAN_PARTIAL && w->r->live && i < LIVE_RETRIES; i++) {
+        (void)nanosleep(&pause, NULL);
+        w->eof = false;
+        rc = scan_frames(w, out, fault);
+    }
+    return rc;
+}
+
+/* One segment; *out_more when another one follows and src is it. */
+static int walk_segment(struct walk *w, bool *out_more)
+{
+    struct source next = {.fd = -1};
+    struct fault fault = {0};
+    enum scan found;
+    int rc = scan_patiently(w, &found, &fault), more;
+
+    *out_more = false;
+    if (rc)
+        return rc;
+    more = segment_open(w, w->e.segment + 1, &next);
+    if (more < 0)
+        return more;
+    if (more && found != SCAN_BAD) { /* frames may have been added before the next file began */
+        w->eof = false;
+        rc = scan_patiently(w, &found, &fault);
+    }
+    if (rc == 0 && found == SCAN_END && more) {
+        source_close(&w->src);
+        w->src = next;
+        w->pos = w->have = 0;
+        w->off = 0;
+        w->eof = false;
+        w->e.segment++;
+        *out_more = true;
+        return 0;
+    }
+    if (rc == 0 && found == SCAN_PARTIAL && w->r->live && !more)
+        w->r->torn_bytes = avail(w); /* being written, for longer than usual */
+    else if (rc == 0 && found != SCAN_END)
+        rc = judge_tail(w, found == SCAN_BAD, &fault, !more);
+    source_close(&next);
+    return rc;
+}
+
+static int walk_segments(struct walk *w)
+{
+    bool more = true;
+    int rc = segment_open(w, 0, &w->src);
+
+    if (rc <= 0)
+        return rc ? rc : vd_fail(w->err, VD_EUSAGE, "no audit log: 000000.vlog is missing");
+    rc = 0;
+    w->r->verdict = AUDIT_INTACT_OPEN;
+    while (rc == 0 && more && w->r->verdict == AUDIT_INTACT_OPEN) {
+        w->r->segments++;
+        rc = walk_segment(w, &more);
+    }
+    source_close(&w->src);
+    return rc;
+}
+
+/* A segment with a higher number than the last one walked: one between was removed. */
+static int check_stray_segments(struct walk *w)
+{
+    int fd = openat(w->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *e;
+
+    if (!d) {
+        int error = errno;
+
+        if (fd >= 0)
+            (void)close(fd);
+        return vd_fail_errno(w->err, VD_EIO, error, "the directory cannot be listed");
+    }
+    while ((e = readdir(d))) {
+        char *end;
+        unsigned long n = strtoul(e->d_name, &end, 10);
+
+        if (end != e->d_name && strcmp(end, ".vlog") == 0 && n > (unsigned long)w->e.segment + 1)
+            tampered(w, 0, "a segment file is missing");
+    }
+    (void)closedir(d);
+    return 0;
+}
+
+static void copy_totals(struct walk *w)
+{
+    struct audit_report *r = w->r;
+
+    r->frames = w->e.frame_no;
+    r->records = w->e.total;
+    r->lost = w->e.lost;
+    r->has_session = w->e.has_session;
+    memcpy(r->session, w->e.session, sizeof(r->session));
+    memcpy(r->leaf, w->e.leaf, sizeof(r->leaf));
+    r->has_close = w->e.closed;
+    r->close_result = w->e.close_result;
+}
+
+static int conclude(struct walk *w)
+{
+    struct audit_report *r = w->r;
+    int rc = 0;
+
+    copy_totals(w);
+    if (r->verdict == AUDIT_TAMPERED)
+        return 0;
+    if (w->e.closed) {
+        r->verdict = AUDIT_INTACT_CLOSED;
+        return 0;
+    }
+    if (w->dir_fd >= 0)
+        rc = ring_scan(w->dir_fd, w->e.seq, r, w->err);
+    if (rc || r->live)
+        return rc;
+    if (w->dir_fd < 0 && !w->mem)
+        (void)snprintf(r->reason, sizeof(r->reason),
+                       "a single file that is not closed: what was not sealed cannot be told");
+    if (r->frames == 0 && !r->reason[0])
+        (void)snprintf(r->reason, sizeof(r->reason), "nothing is sealed");
+    if (r->frames == 0 || r->unsealed || (!w->mem && !r->has_ring))
+        r->verdict = AUDIT_TORN_TAIL;
+    return 0;
+}
+
+static int run(struct walk *w)
+{
+    VD_AUTO(free) uint8_t *buf = malloc(BUFFER);
+    int rc;
+
+    w->e.sha = vd_sha256_new();
+    w->buf = buf;
+    if (!buf || !w->e.sha) {
+        vd_sha256_free(w->e.sha);
+        return vd_fail(w->err, VD_ENOMEM, "out of memory");
+    }
+    rc = walk_segments(w);
+    if (rc == 0)
+        rc = conclude(w);
+    vd_sha256_free(w->e.sha);
+    return rc;
+}
+
+/* ---- what is asked for
+ * ----------------------------------------------------------------------------- */
+
+int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
+                       audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err)
+{
+    struct walk w = {.r = out,
+                     .fn = fn,
+                     .ctx = ctx,
+                     .err = err,
+                     .src = {.fd = -1},
+                     .dir_fd = -1,
+                     .only_fd = -1,
+                     .mem = bytes,
+                     .mem_len = len,
+                     .n_mem = n_segments};
+
+    memset(out, 0, sizeof(*out));
+    return run(&w);
+}
+
+/* A session directory named by a UUID must hold that session. */
+static void check_dir_name(struct walk *w, const char *path)
+{
+    VD_AUTO(free) char *real = realpath(path, NULL);
+    const char *name = real ? strrchr(real, '/') : NULL;
+    char expected[37], *p = expected;
+    size_t i;
+
+    if (!name || strlen(name + 1) != 36 || !w->r->has_session)
+        return;
+    for (i = 0; i < 36; i++)
+        if (!strchr(i == 8 || i == 13 || i == 18 || i == 23 ? "-" : "0123456789abcdef",
+                    name[1 + i]))
+            return;
+    for (i = 0; i < 16; i++)
+        p += sprintf(p, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", w->r->session[i]);
+    if (strcmp(name + 1, expected) == 0)
+        return;
+    tampered(w, AUDIT_H_SESSION, "the log of another session lies in this session's directory");
+    w->r->bad_frame = 0;
+    w->r->bad_segment = 0;
+}
+
+/* A segment by its own name stands for its directory. */
+static bool is_segment_name(const char *name)
+{
+    return name[0] && strspn(name, "0123456789") + 5 == strlen(name) &&
+           strcmp(name + strlen(name) - 5, ".vlog") == 0;
+}
+
+static int open_path(struct walk *w, const char *path, bool *out_is_dir)
+{
+    VD_AUTO(fd) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st))
+        return vd_fail_errno(w->err, errno == ENOENT ? VD_ENOENT : VD_EIO, errno, "%s", path);
+    *out_is_dir = S_ISDIR(st.st_mode);
+    if (*out_is_dir) {
+        w->dir_fd = vd_take_fd(&fd);
+        return 0;
+    }
+    if (!S_ISREG(st.st_mode))
+        return vd_fail(w->err, VD_EUSAGE, "%s: neither a session directory nor a segment file",
+                       path);
+    if (is_segment_name(name) && strcmp(name, "000000.vlog") != 0)
+        return vd_fail(w->err, VD_EUSAGE,
+                       "%s: a later segment says nothing by itself; name the session directory",
+                       path);
+    if (!is_segment_name(name)) {
+        w->only_fd = vd_take_fd(&fd);
+        return 0;
+    }
+    if (slash) {
+        VD_AUTO(free) char *dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+
+        w->dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    } else {
+        w->dir_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    return w->dir_fd < 0 ? vd_fail_errno(w->err, VD_EIO, errno, "%s: its directory", path) : 0;
+}
+
+int audit_verify(const char *path, audit_seen_fn *fn, void *ctx, struct audit_report *out,
+                 struct vd_err *err)
+{
+    struct walk w = {
+        .r = out, .fn = fn, .ctx = ctx, .err = err, .src = {.fd = -1}, .dir_fd = -1, .only_fd = -1};
+    bool is_dir = false;
+    int rc;
+
+    memset(out, 0, sizeof(*out));
+    rc = open_path(&w, path, &is_dir);
+    if (rc)
+        return rc;
+    out->live = w.dir_fd >= 0 && ring_is_live(w.dir_fd);
+    rc = vd_prefix(err, run(&w), "%s", path);
+    if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
+        rc = check_stray_segments(&w);
+    if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
+        check_dir_name(&w, path);
+    if (w.only_fd >= 0)
+        (void)close(w.only_fd);
+    if (w.dir_fd >= 0)
+        (void)close(w.dir_fd);
+    return rc;
+}
+
+const char *audit_verdict_text(enum audit_verdict verdict)
+{
+    static const char *const text[] = {"INTACT closed", "INTACT open", "TORN TAIL", "TAMPERED"};
+
+    return text[verdict];
+}
+
+int audit_verdict_exit(enum audit_verdict verdict)
+{
+    return verdict == AUDIT_INTACT_CLOSED || verdict == AUDIT_INTACT_OPEN ? VD_EXIT_OK
+                                                                          : VD_EXIT_DIFFERENCE;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a log: the verifier, and the records it accepted.  Shares with the writing side nothing
+ * but the definitions of the format, CRC-32C and SHA-256.
+ */
+#ifndef VD_AUDIT_VERIFY_H
+#define VD_AUDIT_VERIFY_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum audit_verdict {
+    AUDIT_INTACT_CLOSED, /* every byte is accounted for, and the close record ends the log */
+    AUDIT_INTACT_OPEN,   /* the same without a close record: in use, or the supervisor crashed */
+    AUDIT_TORN_TAIL,     /* intact frames, then something that was not sealed or is missing */
+    AUDIT_TAMPERED       /* a frame, or the order of frames, is not what was written */
+};
+
+struct audit_report {
+    enum audit_verdict verdict;
+    bool live;                                 /* a supervisor is writing this log now */
+    uint64_t segments, frames, records, bytes; /* intact ones, from the start */
+    uint64_t lost;                             /* AUDIT_LOST records among them */
+    bool has_session;
+    uint8_t session[16];
+    uint8_t leaf[32]; /* of the last intact frame: what to keep outside */
+    bool has_close;
+    int32_t close_result;
+    uint64_t torn_bytes; /* after the last intact frame */
+    bool has_ring;
+    uint64_t unsealed;   /* committed records in ring.wal that are in no frame: recoverable */
+    uint64_t unfinished; /* claims in ring.wal that were never committed */
+    /* TAMPERED, and TORN TAIL where there is more to say */
+    uint64_t bad_frame, bad_offset; /* frame number expected there; offset in its segment */
+    uint32_t bad_segment;
+    char reason[256];
+};
+
+/* One record of a frame that was verified as a whole.  Borrowed for the call. */
+struct audit_seen {
+    const uint8_t *bytes;
+    size_t len;
+    uint64_t frame_no;
+};
+
+/* Called for every record in order; anything but 0 ends the walk and is returned. */
+typedef int audit_seen_fn(void *ctx, const struct audit_seen *seen, struct vd_err *err);
+
+/* Verifies the session directory, or the single segment file, `path`; each record of an intact
+ * frame is given to `fn` (may be NULL) after its frame was checked.  Streams: memory does not
+ * depend on the log.  0 when there is a verdict, whichever; VD_EIO, VD_ENOENT, VD_EUSAGE when the
+ * log cannot be read or is no log. */
+int audit_verify(const char *path, audit_seen_fn *fn, void *ctx, struct audit_report *out,
+                 struct vd_err *err);
+
+/* The same for segments that lie in memory (segment i in bytes[i]); no ring. */
+int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
+                       audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err);
+
+/* "INTACT closed" and so on. */
+const char *audit_verdict_text(enum audit_verdict verdict);
+
+/* 0 for the two INTACT verdicts, VD_EXIT_DIFFERENCE for the others. */
+int audit_verdict_exit(enum audit_verdict verdict);
+
+#endif

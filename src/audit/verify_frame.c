@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One frame of the log, checked against what must come next.  Written from
+ * docs/formats/audit-log.md, "What a verifier checks", and on purpose without the code that
+ * writes.  Every byte of a frame is covered: the header by its CRC-32C and field by field, each
+ * record by its CRC-32C, all of it by the hash in the next frame.
+ */
+#include "audit/verify_frame.h"
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+__attribute__((format(printf, 3, 4))) static bool bad(struct fault *fault, size_t off,
+                                                      const char *fmt, ...)
+{
+    va_list ap;
+
+    fault->off = off;
+    va_start(ap, fmt);
+    (void)vsnprintf(fault->reason, sizeof(fault->reason), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* ---- header ------------------------------------------------------------------------------------
+ */
+
+static bool number_is(struct fault *fault, size_t off, const char *name, uint64_t got,
+                      uint64_t expected)
+{
+    return got == expected ||
+           bad(fault, off, "%s is %" PRIu64 ", expected %" PRIu64, name, got, expected);
+}
+
+static bool header_order(const struct expect *e, const uint8_t *h, struct fault *fault)
+{
+    if (!number_is(fault, AUDIT_H_FRAME_NO, "frame number", vd_le64(h + AUDIT_H_FRAME_NO),
+                   e->frame_no) ||
+        !number_is(fault, AUDIT_H_FIRST_SEQ, "first sequence number",
+                   vd_le64(h + AUDIT_H_FIRST_SEQ), e->seq) ||
+        !number_is(fault, AUDIT_H_SEGMENT, "segment number", vd_le32(h + AUDIT_H_SEGMENT),
+                   e->segment))
+        return false;
+    if (e->has_session && memcmp(h + AUDIT_H_SESSION, e->session, sizeof(e->session)) != 0)
+        return bad(fault, AUDIT_H_SESSION, "frame of another session");
+    if (memcmp(h + AUDIT_H_PREV, e->leaf, sizeof(e->leaf)) != 0)
+        return bad(fault, AUDIT_H_PREV, "does not continue the frame before (hash differs)");
+    return true;
+}
+
+static bool header_form(const uint8_t *h, size_t len, struct fault *fault)
+{
+    uint32_t slots = vd_le32(h + AUDIT_H_SLOTS), records = vd_le32(h + AUDIT_H_RECORDS);
+
+    if (vd_crc32c_without(h, AUDIT_FRAME_HEADER, AUDIT_H_CRC) != vd_le32(h + AUDIT_H_CRC))
+        return bad(fault, AUDIT_H_CRC, "wrong CRC-32C of the frame header");
+    if (vd_le32(h + AUDIT_H_FLAGS) & ~AUDIT_FRAME_CLOSE)
+        return bad(fault, AUDIT_H_FLAGS, "unknown frame flags 0x%x", vd_le32(h + AUDIT_H_FLAGS));
+    if (vd_le32(h + AUDIT_H_EPOCH))
+        return bad(fault, AUDIT_H_EPOCH, "key epoch %u in an unsigned log",
+                   vd_le32(h + AUDIT_H_EPOCH));
+    if (vd_le32(h + AUDIT_H_RESERVED))
+        return bad(fault, AUDIT_H_RESERVED, "reserved bytes are not zero");
+    if (!number_is(fault, AUDIT_H_SLOTS, "number of slots", slots,
+                   (len - AUDIT_FRAME_HEADER) / AUDIT_SLOT))
+        return false;
+    if (records == 0 || records > slots)
+        return bad(fault, AUDIT_H_RECORDS, "%u records in %u slots", records, slots);
+    return true;
+}
+
+bool frame_begins(const struct expect *e, const uint8_t *bytes, size_t len, struct fault *fault)
+{
+    uint8_t fixed[8] = AUDIT_FRAME_MAGIC, h[AUDIT_FRAME_HEADER] = {0};
+
+    vd_put_le16(fixed + AUDIT_H_VERSION, AUDIT_VERSION);
+    vd_put_le16(fixed + AUDIT_H_HEADER, AUDIT_FRAME_HEADER);
+    if (memcmp(bytes, fixed, len < sizeof(fixed) ? len : sizeof(fixed)) != 0)
+        return bad(fault, 0, "no frame of version %d begins here", AUDIT_VERSION);
+    /* What is not there is filled in with what is expected. */
+    vd_put_le64(h + AUDIT_H_FRAME_NO, e->frame_no);
+    vd_put_le64(h + AUDIT_H_FIRST_SEQ, e->seq);
+    vd_put_le32(h + AUDIT_H_SEGMENT, e->segment);
+    memcpy(h + AUDIT_H_SESSION, e->session, sizeof(e->session));
+    memcpy(h + AUDIT_H_PREV, e->leaf, sizeof(e->leaf));
+    memcpy(h, bytes, len < sizeof(h) ? len : sizeof(h));
+    return header_order(e, h, fault);
+}
+
+size_t frame_length(const uint8_t *header, struct fault *fault)
+{
+    uint32_t len = vd_le32(header + AUDIT_H_LENGTH);
+
+    if (len > AUDIT_MAX_FRAME || len < AUDIT_FRAME_HEADER + AUDIT_SLOT ||
+        (len - AUDIT_FRAME_HEADER) % AUDIT_SLOT) {
+        (void)bad(fault, AUDIT_H_LENGTH, "impossible frame length %u", len);
+        return 0;
+    }
+    return len;
+}
+
+/* ---- records -----------------------------------------------------------------------------------
+ */
+
+struct tally {
+    uint64_t seq;
+    uint32_t records;
+    uint64_t lost;
+    int64_t t_first, t_last;
+    uint16_t last_op;
+    int32_t last_result;
+    uint64_t last_len;
+};
+
+/* Fields one after the other, then zeros. */
+static bool payload_check(const uint8_t *p, size_t len)
+{
+    size_t pos = 0;
+
+    while (len - pos >= 4 && p[pos] != AUDIT_T_END) {
+        size_t field = vd_le16(p + pos + 2);
+
+        if (p[pos + 1] != 0 || field > len - pos - 4)
+            return false;
+        pos += 4 + field;
+    }
+    return vd_all_zero(p + pos, len - pos);
+}
+
+/* Bytes of the record, or 0 and fault. */
+static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t off,
+                           struct fault *fault)
+{
+    size_t len = AUDIT_SLOT * (1u + r[AUDIT_R_EXT]);
+    uint64_t commit = vd_le64(r + AUDIT_R_COMMIT);
+
+    if (commit != seq + 1)
+        return bad(fault, off + AUDIT_R_COMMIT,
+                   "record has sequence number %" PRIu64 ", expected %" PRIu64, commit - 1, seq);
+    if (len > room)
+        return bad(fault, off + AUDIT_R_EXT, "record %" PRIu64 " goes past the end of its frame",
+                   seq);
+    if (vd_crc32c_without(r, len, AUDIT_R_CRC) != vd_le32(r + AUDIT_R_CRC))
+        return bad(fault, off + AUDIT_R_CRC, "record %" PRIu64 ": wrong CRC-32C", seq);
+    if (vd_le16(r + AUDIT_R_OP) == AUDIT_NONE)
+        return bad(fault, off + AUDIT_R_OP, "record %" PRIu64 ": no operation", seq);
+    if (!payload_check(r + AUDIT_SLOT, len - AUDIT_SLOT))
+        return bad(fault, off + AUDIT_SLOT, "record %" PRIu64 ": malformed payload", seq);
+    return len;
+}
+
+static void tally_record(struct tally *t, const uint8_t *r, size_t len)
+{
+    int64_t real = (int64_t)vd_le64(r + AUDIT_R_REAL);
+
+    if (t->records == 0)
+        t->t_first = t->t_last = real;
+    t->t_first = real < t->t_first ? real : t->t_first;
+    t->t_last = real > t->t_last ? real : t->t_last;
+    t->records++;
+    t->seq += len / AUDIT_SLOT;
+    t->last_op = vd_le16(r + AUDIT_R_OP);
+    t->last_len = vd_le64(r + AUDIT_R_LEN);
+    t->last_result = (int32_t)vd_le32(r + AUDIT_R_RESULT);
+    t->lost += t->last_op == AUDIT_LOST;
+}
+
+static bool records_check(const uint8_t *frame, size_t len, struct tally *t, struct fault *fault)
+{
+    size_t pos = AUDIT_FRAME_HEADER;
+
+    while (pos < len) {
+        const uint8_t *r = frame + pos;
+        uint64_t seq = t->seq;
+        size_t n = record_check(r, len - pos, seq, pos, fault);
+
+        if (n == 0)
+            return false;
+        if (seq == 0 && vd_le16(r + AUDIT_R_OP) != AUDIT_SESSION_OPEN)
+            return bad(fault, pos + AUDIT_R_OP, "the first record does not open a session");
+        tally_record(t, r, n);
+        pos += n;
+        if (t->last_op == AUDIT_SESSION_CLOSE && pos < len)
+            return bad(fault, pos, "records after the close record");
+        if (t->last_op == AUDIT_LOST && t->last_len != n / AUDIT_SLOT)
+            return bad(fault, pos - n + AUDIT_R_LEN, "lost slots do not add up");
+    }
+    return true;
+}
+
+static bool totals_check(const struct expect *e, const uint8_t *h, const struct tally *t,
+                         struct fault *fault)
+{
+    bool flagged = vd_le32(h + AUDIT_H_FLAGS) & AUDIT_FRAME_CLOSE;
+
+    if (!number_is(fault, AUDIT_H_RECORDS, "number of records", vd_le32(h + AUDIT_H_RECORDS),
+                   t->records) ||
+        !number_is(fault, AUDIT_H_TOTAL, "total of records", vd_le64(h + AUDIT_H_TOTAL),
+                   e->total + t->records))
+        return false;
+    if ((int64_t)vd_le64(h + AUDIT_H_T_FIRST) != t->t_first)
+        return bad(fault, AUDIT_H_T_FIRST, "earliest time is not that of its records");
+    if ((int64_t)vd_le64(h + AUDIT_H_T_LAST) != t->t_last)
+        return bad(fault, AUDIT_H_T_LAST, "latest time is not that of its records");
+    if (flagged != (t->last_op == AUDIT_SESSION_CLOSE))
+        return bad(fault, AUDIT_H_FLAGS, "close flag and close record do not agree");
+    if (flagged && t->last_len != e->lost + t->lost)
+        return bad(fault, AUDIT_H_FLAGS, "the close record tells %" PRIu64 " lost, found %" PRIu64,
+                   t->last_len, e->lost + t->lost);
+    return true;
+}
+
+bool frame_check(struct expect *e, const uint8_t *frame, size_t len, struct fault *fault)
+{
+    static const uint8_t leaf_prefix = 0;
+    struct tally t = {.seq = e->seq};
+
+    if (e->closed)
+        return bad(fault, 0, "something follows the frame that closed the log");
+    if (!frame_begins(e, frame, AUDIT_FRAME_HEADER, fault) || !header_form(frame, len, fault) ||
+        !records_check(frame, len, &t, fault) || !totals_check(e, frame, &t, fault))
+        return false;
+    memcpy(e->session, frame + AUDIT_H_SESSION, sizeof(e->session));
+    e->has_session = true;
+    e->frame_no++;
+    e->seq = t.seq;
+    e->total += t.records;
+    e->lost += t.lost;
+    if (t.last_op == AUDIT_SESSION_CLOSE) {
+        e->closed = true;
+        e->close_result = t.last_result;
+    }
+    vd_sha256_reset(e->sha);
+    vd_sha256_add(e->sha, &leaf_prefix, 1);
+    vd_sha256_add(e->sha, frame, len);
+    vd_sha256_end(e->sha, e->leaf);
+    return true;
+}

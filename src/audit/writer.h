@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writing side's state, shared by writer.c (sealing) and session.c (files); private. */
+#ifndef VD_AUDIT_WRITER_H
+#define VD_AUDIT_WRITER_H
+
+#include "audit/ring.h"
+#include "base/sha256.h"
+
+#define SEGMENT_NAME_SIZE 24
+#define RING_NAME         "ring.wal"
+
+/* Only the audit thread touches what is not marked; before audit_start and after its join, the
+ * caller of audit_open / audit_close. */
+struct audit_writer {
+    struct audit_ring ring;
+    char *base;          /* directory of all sessions, absolute; immutable after open */
+    char *dir;           /* base/id; immutable */
+    char id[37];         /* immutable */
+    uint8_t session[16]; /* the id as bytes; immutable */
+    uint64_t seal_ns, sync_ns, segment_max; /* immutable */
+    int base_fd, dir_fd, ring_fd, segment_fd;
+    uint32_t segment;
+    uint64_t segment_bytes;
+    bool segment_new; /* the directory entry is not synced yet */
+
+    /* The frame being filled, or (sealed) being written. */
+    uint8_t frame[AUDIT_FRAME_HEADER + FRAME_SLOTS * AUDIT_SLOT];
+    size_t frame_slots, frame_records;
+    int64_t t_first, t_last;
+    uint64_t frame_deadline; /* CLOCK_MONOTONIC ns */
+    bool sealed;
+    size_t sent; /* bytes of the sealed frame that are in the file */
+    uint8_t leaf[VD_SHA256_SIZE];
+
+    uint64_t frame_no, total; /* frames and records that are in the file */
+    uint8_t prev[VD_SHA256_SIZE];
+    uint64_t tail;   /* first sequence number that is not in the file */
+    uint64_t cursor; /* next one to be taken from the ring */
+    uint64_t head_seen;
+    uint64_t durable;
+    bool unsynced;
+    uint64_t sync_deadline;
+    struct vd_sha256 *sha;
+
+    uint64_t hole_at, hole_since; /* the claim that does not get complete, and since when */
+    uint64_t lost;                /* AUDIT_LOST records made */
+    bool skip_holes;              /* closing: claims of a living worker are given up too */
+    bool flush;                   /* seal and sync now, whoever waits or not */
+
+    int error; /* errno of the failure that lasts, 0 = none */
+    bool dead; /* it cannot be cured: a failed sync, after which the kernel forgets the bytes */
+    bool damaged;
+    uint64_t failed_since, retry_at, clear_at;
+    uint64_t dropped_told;
+    int note_error; /* a failure that is over and still to be told in the log */
+    uint64_t note_ns;
+
+    pthread_t thread;
+    bool started;
+    _Atomic bool stop;           /* any thread */
+    pthread_mutex_t inline_lock; /* serialises audit_writer_inline */
+};
+
+/* One round: take what is committed, seal, write and sync what is due.  False while the log cannot
+ * be written. */
+bool writer_step(struct audit_writer *w);
+
+/* Appends a record of the writer's own; the frame must have room (see writer_room). */
+void writer_append(struct audit_writer *w, uint8_t *record, size_t slots);
+bool writer_room(const struct audit_writer *w, size_t slots);
+
+/* Seals the frame at hand and writes it. */
+bool writer_seal(struct audit_writer *w, uint32_t flags);
+bool writer_sync(struct audit_writer *w);
+
+/* The thread. */
+void *writer_main(void *arg);
+
+/* Creates the file of segment number `number` (session.c); errno on failure. */
+int segment_create(struct audit_writer *w, uint32_t number);
+
+#endif
