@@ -33,6 +33,7 @@
  * bits that are read. */
 #define CHECK_BLOCKS 1024u
 #define CHECK_BYTES  (32u << 20)
+#define CHECK_CHUNK  ((size_t)32 << 10)
 
 struct vhd_disk {
     struct blkdev *file; /* = dev->children[0] */
@@ -126,7 +127,7 @@ static int locate_in_block(const struct vhd_disk *disk, uint64_t block, uint64_t
         return vd_prefix(err, rc, "block %" PRIu64 ": sector bitmap", block);
     end = vd_min(end, (byte + n_bytes) * 8);
     run = bit_run(bitmap, first - byte * 8, end - byte * 8) + first;
-    out->len = vd_min(max_len, run * VHD_SECTOR - in_block);
+    out->len = vd_min(max_len, run * (uint64_t)VHD_SECTOR - in_block);
     if (!bit_set(bitmap, first - byte * 8)) {
         out->status = BLK_ZEROS;
         return 0;
@@ -225,7 +226,7 @@ static int to_own_offset(const struct blk_extent *ext, uint64_t off, int rc, str
 static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *err)
 {
     const struct vhd_disk *disk = dev->priv;
-    struct vd_err local;
+    struct vd_err local = VD_ERR_INIT;
     uint8_t *p = buf;
 
     if (!err)
@@ -276,6 +277,7 @@ struct scan {
     uint64_t looked_at;            /* blocks whose bitmap was read */
     uint64_t hidden, first_hidden; /* sectors under a clear bit that are not zeros */
     uint64_t budget;               /* bytes that may still be read to find them */
+    bool limited;                  /* a bound of the check was met */
     bool incomplete;               /* some of it could not be read or compared */
 };
 
@@ -283,10 +285,10 @@ struct scan {
 static void scan_clear_run(const struct vhd_disk *disk, uint64_t block, uint64_t off,
                            uint64_t n_sectors, struct scan *scan)
 {
-    uint8_t buf[64 * VHD_SECTOR];
+    uint8_t buf[CHECK_CHUNK];
 
     while (n_sectors && scan->budget >= sizeof(buf)) {
-        size_t n = (size_t)vd_min(n_sectors, 64), i;
+        size_t n = (size_t)vd_min(n_sectors, CHECK_CHUNK / VHD_SECTOR), i;
 
         if (blk_read(disk->file, off, buf, n * VHD_SECTOR, NULL)) {
             scan->incomplete = true;
@@ -303,7 +305,7 @@ static void scan_clear_run(const struct vhd_disk *disk, uint64_t block, uint64_t
         off += n * VHD_SECTOR;
     }
     if (n_sectors)
-        scan->incomplete = true;
+        scan->limited = true;
 }
 
 /* Does the block hold bytes that its bitmap calls never written? */
@@ -314,8 +316,10 @@ static void scan_bitmap(const struct vhd_disk *disk, uint64_t disk_size, uint64_
     uint64_t n_sectors = used / VHD_SECTOR, i, run;
     VD_AUTO(free) uint8_t *bitmap = NULL;
 
-    if (scan->looked_at >= CHECK_BLOCKS || scan->budget < VHD_SECTOR * 64)
+    if (scan->looked_at >= CHECK_BLOCKS || scan->budget < CHECK_CHUNK) {
+        scan->limited = true;
         return;
+    }
     scan->looked_at++;
     bitmap = malloc(disk->bitmap_len);
     if (!bitmap || blk_read(disk->file, start, bitmap, disk->bitmap_len, NULL)) {
@@ -374,9 +378,9 @@ static void report_scan(const struct vhd_disk *disk, const struct scan *scan,
     if (scan->incomplete)
         vd_fact_add(facts, VD_FACT_WARNING, "table_check",
                     "the allocation table or a sector bitmap could not be checked completely");
-    else if (scan->allocated - scan->bad > scan->looked_at)
+    else if (scan->limited)
         vd_fact_add(facts, VD_FACT_INFO, "sector_bitmap_check",
-                    "the bitmaps of the first %" PRIu64 " blocks were checked", scan->looked_at);
+                    "not all: %" PRIu64 " bitmaps were looked at", scan->looked_at);
 }
 
 static int scan_table(struct vhd_disk *disk, uint64_t disk_size, struct vd_facts *facts,
@@ -460,7 +464,8 @@ int vhd_dynamic_new(struct blkdev *file, const struct vhd_found *found,
     disk->block_size = header->block_size;
     disk->n_blocks = vd_div_up(disk_size, header->block_size);
     disk->bitmap_len =
-        (uint32_t)vd_div_up(header->block_size / VHD_SECTOR, 8 * VHD_SECTOR) * VHD_SECTOR;
+        (uint32_t)(vd_div_up(header->block_size / VHD_SECTOR, 8 * (uint64_t)VHD_SECTOR) *
+                   VHD_SECTOR);
     rc = scan_table(disk, disk_size, facts, err);
     if (rc) {
         overlap_clear(&disk->overlap);

@@ -240,7 +240,7 @@ static int to_own_offset(const struct blk_extent *ext, uint64_t off, int rc, str
 
 static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *err)
 {
-    struct vd_err local;
+    struct vd_err local = VD_ERR_INIT;
     uint8_t *p = buf;
 
     if (!err)
@@ -355,7 +355,7 @@ static int scan_table(struct vhdx_disk *disk, struct vd_facts *facts, struct vd_
 {
     uint64_t entry[WINDOW], block = 0, end = vd_min(disk->n_blocks, SCAN_MAX);
     struct scan scan = {.incomplete = end < disk->n_blocks};
-    size_t n, i;
+    size_t n = 0, i;
     int rc;
 
     while (block < end) {

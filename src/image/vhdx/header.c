@@ -75,7 +75,7 @@ int vhdx_header_choose(const uint8_t *first, const uint8_t *second, struct vhdx_
                        struct vd_facts *facts, struct vd_err *err)
 {
     struct vd_err why[2] = {VD_ERR_INIT, VD_ERR_INIT};
-    struct vhdx_header h[2];
+    struct vhdx_header h[2] = {0};
     bool bad1 = decode_copy(first, &h[0], &why[0]) != 0;
     bool bad2 = decode_copy(second, &h[1], &why[1]) != 0;
 

@@ -302,7 +302,7 @@ int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8
 {
     struct blkdev *dev = NULL;
     struct replay *replay;
-    uint64_t size;
+    uint64_t size = 0;
     int rc = replayed_size(file, log, &size, err);
 
     if (rc)

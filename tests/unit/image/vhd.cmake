@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# VHD and VHDX.  tests/evil/vhd/build.c makes the files that these tests open.
+add_library(vd_vhdbuild STATIC ${CMAKE_SOURCE_DIR}/tests/evil/vhd/build.c)
+target_link_libraries(vd_vhdbuild PUBLIC vd_testlib vd_image PkgConfig::CMOCKA)
+foreach(name overlap vhd_footer vhd_disk vhdx_header vhdx_metadata vhdx_log vhdx_disk)
+  vd_unit_test(image/${name} LIBRARIES vd_vhdbuild)
+endforeach()
