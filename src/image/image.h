@@ -20,19 +20,19 @@ struct image_format;
 /* One opened member.  Immutable after open. */
 struct image {
     const struct image_format *format;
-    char kind[32];        /* the format's own word: "monolithicSparse", "dynamic" … */
-    char *name;           /* bare file name, printable, owned */
-    unsigned dir;         /* directory of the source it was found in */
+    char kind[32];           /* the format's own word: "monolithicSparse", "dynamic" … */
+    char *name;              /* bare file name, printable, owned */
+    unsigned dir;            /* directory of the source it was found in */
     struct evidence_id file; /* identity of the file that was named (not of its extents) */
     struct blkdev *file_dev; /* the file that was named (a descriptor file too); owned reference */
-    struct blkdev *dev;   /* the layer; owned reference.  BLK_ABSENT where a parent answers */
+    struct blkdev *dev;      /* the layer; owned reference.  BLK_ABSENT where a parent answers */
 
     char identity[IMAGE_ID_MAX]; /* "" when the format has none */
     bool has_parent;
     char parent_identity[2][IMAGE_ID_MAX]; /* any one of these must match; [1] may be "" */
     char *parent_hint[IMAGE_PARENT_HINTS]; /* bare file names to try, best first; owned */
     unsigned n_parent_hints;
-    char *parent_path;    /* the hint as it stands in the file, printable, for messages; owned */
+    char *parent_path; /* the hint as it stands in the file, printable, for messages; owned */
 
     struct vd_facts facts; /* of the container; layers below report theirs through describe */
 };
@@ -65,6 +65,9 @@ struct image_format {
      * dir, file and file_dev.  On failure the caller clears *out. */
     int (*open)(struct blkdev *file, const char *name, const struct blk_source *source,
                 unsigned dir, struct image *out, struct vd_err *err);
+    /* As open, but cheap and alone: fills only kind, identity and the parent fields, and opens no
+     * other file.  For searching a directory.  NULL: open is cheap enough. */
+    int (*identify)(struct blkdev *file, const char *name, struct image *out, struct vd_err *err);
 };
 
 /* All formats, tried in order; NULL-terminated.  "raw" is last and takes everything. */
@@ -73,12 +76,17 @@ extern const struct image_format *const image_formats[];
 /* Opens the file `name` of directory `dir`: reads the window, asks every probe, opens with the one
  * that knows it.  Two formats that both answer yes are an error that names both (VD_EUNSUPPORTED),
  * never a silent choice.  *out is the caller's (image_free). */
-int image_open(const struct blk_source *source, unsigned dir, const char *name,
-               struct image **out, struct vd_err *err);
+int image_open(const struct blk_source *source, unsigned dir, const char *name, struct image **out,
+               struct vd_err *err);
 
 /* As image_open, on an open file (one reference borrowed). */
 int image_open_file(struct blkdev *file, const struct blk_source *source, unsigned dir,
                     const char *name, struct image **out, struct vd_err *err);
+
+/* Who a file is: as image_open, but out->dev may be NULL and other files need not be there.
+ * VD_ENOTFORMAT: raw, which has no identity. */
+int image_identify(const struct blk_source *source, unsigned dir, const char *name,
+                   struct image **out, struct vd_err *err);
 
 /* Accepts NULL and half-built images. */
 void image_free(struct image *image);

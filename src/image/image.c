@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The registry of image formats and the one way to open a file with the right one.  Every probe is
+ * asked, on a bounded window of the file; two that claim it are an error, because choosing one
+ * would be a guess.  "raw" claims nothing and takes what nobody claims.  No state; any thread.
+ */
+#include "image/image.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct image_format *const image_formats[] = {
+    &image_format_vmdk, &image_format_vhdx, &image_format_vhd, &image_format_raw, NULL,
+};
+
+static int read_window(struct blkdev *file, struct image_window *w, struct vd_err *err)
+{
+    int rc;
+
+    w->file_size = file->size;
+    w->head_len = (size_t)vd_min(sizeof(w->head), file->size);
+    w->tail_len = (size_t)vd_min(sizeof(w->tail), file->size);
+    rc = blk_read(file, 0, w->head, w->head_len, err);
+    if (rc)
+        return rc;
+    return blk_read(file, file->size - w->tail_len, w->tail, w->tail_len, err);
+}
+
+/* The one format that claims the window, or raw. */
+static int find_format(const struct image_window *w, const struct image_format **out,
+                       enum image_probe *out_probe, struct vd_err *err)
+{
+    const struct image_format *found = NULL;
+    size_t i;
+
+    *out_probe = IMAGE_YES;
+    for (i = 0; image_formats[i] != &image_format_raw; i++) {
+        enum image_probe probe = image_formats[i]->probe(w);
+
+        if (probe == IMAGE_NO)
+            continue;
+        if (found)
+            return vd_fail(err, VD_EUNSUPPORTED,
+                           "the file has the marks of two formats, %s and %s: which one it is "
+                           "cannot be decided",
+                           found->name, image_formats[i]->name);
+        found = image_formats[i];
+        *out_probe = probe;
+    }
+    *out = found ? found : &image_format_raw;
+    return 0;
+}
+
+static int image_new(struct blkdev *file, unsigned dir, const char *name,
+                     const struct image_format *format, struct image **out, struct vd_err *err)
+{
+    struct image *image = calloc(1, sizeof(*image));
+    const struct evidence_id *id;
+    char text[1024];
+
+    if (!image)
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
+    vd_text_printable(name, strlen(name), text, sizeof(text));
+    image->name = strdup(text);
+    if (!image->name) {
+        image_free(image);
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
+    }
+    image->format = format;
+    image->dir = dir;
+    if (evidence_identity(file, &id))
+        image->file = *id;
+    *out = image;
+    return 0;
+}
+
+/* Window, probe, empty image: what image_open_file and image_identify share. */
+static int start(struct blkdev *file, unsigned dir, const char *name, struct image **out,
+                 struct vd_err *err)
+{
+    const struct image_format *format = NULL;
+    struct image_window *w = calloc(1, sizeof(*w));
+    enum image_probe probe = IMAGE_NO;
+    int rc;
+
+    if (!w)
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
+    rc = read_window(file, w, err);
+    if (rc == 0)
+        rc = vd_prefix(err, find_format(w, &format, &probe, err), "%s", name);
+    free(w);
+    if (rc == 0)
+        rc = image_new(file, dir, name, format, out, err);
+    if (rc == 0 && probe == IMAGE_DAMAGED)
+        vd_fact_add(&(*out)->facts, VD_FACT_WARNING, "damaged",
+                    "%s: recognised as %s, but a checksum or field of its header is wrong", name,
+                    format->name);
+    return rc;
+}
+
+int image_open_file(struct blkdev *file, const struct blk_source *source, unsigned dir,
+                    const char *name, struct image **out, struct vd_err *err)
+{
+    struct image *image = NULL;
+    int rc = start(file, dir, name, &image, err);
+
+    if (rc)
+        return rc;
+    rc = image->format->open(file, name, source, dir, image, err);
+    if (rc) {
+        image_free(image);
+        return rc;
+    }
+    *out = image;
+    return 0;
+}
+
+int image_open(const struct blk_source *source, unsigned dir, const char *name, struct image **out,
+               struct vd_err *err)
+{
+    VD_AUTO(blk) struct blkdev *file = NULL;
+    int rc;
+
+    if (!blk_source_name_ok(name))
+        return vd_fail(err, VD_EREFUSED, "\"%s\" is not a bare file name", name);
+    rc = source->open(source->ctx, dir, name, &file, err);
+    return rc ? rc : image_open_file(file, source, dir, name, out, err);
+}
+
+int image_identify(const struct blk_source *source, unsigned dir, const char *name,
+                   struct image **out, struct vd_err *err)
+{
+    VD_AUTO(blk) struct blkdev *file = NULL;
+    struct image *image = NULL;
+    int rc = source->open(source->ctx, dir, name, &file, err);
+
+    if (rc == 0)
+        rc = start(file, dir, name, &image, err);
+    if (rc)
+        return rc;
+    if (image->format == &image_format_raw)
+        rc = vd_fail(err, VD_ENOTFORMAT, "%s: not an image of a known format", name);
+    else if (image->format->identify)
+        rc = image->format->identify(file, name, image, err);
+    else
+        rc = image->format->open(file, name, source, dir, image, err);
+    if (rc) {
+        image_free(image);
+        return rc;
+    }
+    *out = image;
+    return 0;
+}
+
+void image_free(struct image *image)
+{
+    unsigned i;
+
+    if (!image)
+        return;
+    blk_unref(image->dev);
+    for (i = 0; i < image->n_parent_hints; i++)
+        free(image->parent_hint[i]);
+    free(image->parent_path);
+    free(image->name);
+    vd_facts_clear(&image->facts);
+    free(image);
+}
