@@ -59,6 +59,7 @@ int overlap_finish(struct overlap *overlap, uint64_t block_len, struct vd_err *e
     overlap->n = kept;
     if (kept == 0)
         overlap_clear(overlap);
+    overlap->finished = true;
     if (kept > OVERLAP_MAX_CONFLICTS)
         return vd_fail(err, VD_ECORRUPT, "%zu blocks share bytes with another block", kept);
     return 0;
@@ -66,7 +67,7 @@ int overlap_finish(struct overlap *overlap, uint64_t block_len, struct vd_err *e
 
 bool overlap_hit(const struct overlap *overlap, uint64_t off)
 {
-    return overlap->n &&
+    return overlap->finished && overlap->n &&
            bsearch(&off, overlap->offs, overlap->n, sizeof(off), compare_offs) != NULL;
 }
 

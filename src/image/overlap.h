@@ -17,6 +17,7 @@
 struct overlap {
     uint64_t *offs; /* owned; after overlap_finish: only the starts of conflicting blocks, sorted */
     size_t n, cap;
+    bool finished;
 };
 
 /* Remembers a block that starts at `off`.  VD_ELIMIT: more than OVERLAP_MAX_BLOCKS. */
@@ -26,7 +27,8 @@ int overlap_add(struct overlap *overlap, uint64_t off, struct vd_err *err);
  * `block_len` bytes).  VD_ECORRUPT: more than OVERLAP_MAX_CONFLICTS. */
 int overlap_finish(struct overlap *overlap, uint64_t block_len, struct vd_err *err);
 
-/* Is the block that starts at `off` in conflict?  After overlap_finish; any thread. */
+/* Is the block that starts at `off` in conflict?  Never before overlap_finish;
+ * any thread after it. */
 bool overlap_hit(const struct overlap *overlap, uint64_t off);
 
 void overlap_clear(struct overlap *overlap);

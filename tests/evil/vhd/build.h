@@ -95,7 +95,10 @@ void vhdx_set_log(uint8_t *file, const uint8_t guid[16]);
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Opens `len` bytes as `format` into *out (which must be zeroed); the memory is copied. */
+/* A device over `len` bytes that are borrowed, not copied: they must outlive it. */
+int dev_over(const void *bytes, size_t len, struct blkdev **out, struct vd_err *err);
+
+/* Opens `len` bytes, borrowed, as `format` into *out. */
 int open_bytes(const struct image_format *format, const void *bytes, size_t len, struct image *out,
                struct vd_err *err);
 int open_dev(const struct image_format *format, struct blkdev *file, struct image *out,
