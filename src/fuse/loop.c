@@ -24,6 +24,7 @@
 #define WAKE_MS     10
 
 struct pool {
+    struct server *server;
     struct fuse_session *session;
     unsigned max;
     int ended[2];        /* pipe: a thread that ends writes a byte */
@@ -91,7 +92,8 @@ static void *serve_requests(void *arg)
         }
         if (others == 0 && !is_forget(&buf))
             (void)pool_grow(p);
-        fuse_session_process_buf(p->session, &buf);
+        if (!op_unknown(p->server, &buf))
+            fuse_session_process_buf(p->session, &buf);
     }
     free(buf.mem);
     atomic_fetch_sub(&p->running, 1);
@@ -147,8 +149,7 @@ static int set_signals(sigset_t *out_before)
     return pthread_sigmask(SIG_BLOCK, &set, out_before);
 }
 
-int loop_run(struct fuse_session *session, unsigned threads, int stop_fd, bool *out_stopped,
-             struct vd_err *err)
+int loop_run(struct server *s, unsigned threads, int stop_fd, bool *out_stopped, struct vd_err *err)
 {
     struct pool *p = calloc(1, sizeof(*p));
     sigset_t before;
@@ -156,7 +157,8 @@ int loop_run(struct fuse_session *session, unsigned threads, int stop_fd, bool *
 
     if (!p)
         return vd_fail(err, VD_ENOMEM, "no memory for the threads");
-    p->session = session;
+    p->server = s;
+    p->session = s->session;
     p->max = threads;
     (void)pthread_mutex_init(&p->lock, NULL);
     if (pipe2(p->ended, O_CLOEXEC | O_NONBLOCK) != 0) {

@@ -104,7 +104,7 @@ static int session_open(struct server *s, int *fuse_fd, struct vd_err *err)
 static int session_serve(struct server *s, unsigned threads, struct vd_err *err)
 {
     bool stopped = false;
-    int rc = loop_run(s->session, threads, proc_channel_stop_fd(s->channel), &stopped, err);
+    int rc = loop_run(s, threads, proc_channel_stop_fd(s->channel), &stopped, err);
 
     if (s->failed.cls) {
         if (err)

@@ -90,6 +90,9 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
               unsigned flags, const void *in, size_t in_size, size_t out_size);
 
+/* ops_unknown.c: records a request that libfuse does not know; true: it was answered as well. */
+bool op_unknown(struct server *s, const struct fuse_buf *buf);
+
 /* ops_refuse.c: everything that would modify.  Fills the slots of `ops`. */
 void ops_refuse_fill(struct fuse_lowlevel_ops *ops);
 /* Answers EROFS to operation `op` on `node` (with `name`, may be NULL) after it was recorded. */
