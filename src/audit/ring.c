@@ -278,7 +278,7 @@ bool audit_failed(const struct audit_ring *ring)
 
 int audit_lifeline_fd(const struct audit_ring *ring)
 {
-    return ring->lifeline[ring->worker ? 1 : 0];
+    return ring->lifeline[1];
 }
 
 /* ---- audit_wait
@@ -300,6 +300,11 @@ static void raise_want(struct ring_shared *s, uint64_t end)
         ;
 }
 
+static uint64_t durable_end(const struct audit_ring *ring)
+{
+    return atomic_load(ring->worker ? &ring->shared->durable : &ring->own_durable);
+}
+
 static void wait_once(struct audit_ring *ring, uint64_t seq)
 {
     struct ring_shared *s = ring->shared;
@@ -312,10 +317,10 @@ static void wait_once(struct audit_ring *ring, uint64_t seq)
     atomic_fetch_add(&s->durable_waiters, 1);
     gen = atomic_load(&s->durable_gen);
     ring_wake_writer(ring);
-    if (atomic_load(&s->durable) <= seq && !atomic_load(&s->failed))
+    if (durable_end(ring) <= seq && !atomic_load(&s->failed))
         ring_futex_wait(&s->durable_gen, gen, WAIT_SLICE_MS);
     atomic_fetch_sub(&s->durable_waiters, 1);
-    if (ring->worker && atomic_load(&s->durable) <= seq && ring_other_dead(ring))
+    if (ring->worker && durable_end(ring) <= seq && ring_other_dead(ring))
         atomic_store(&s->failed, RING_NO_SUPERVISOR);
 }
 
@@ -327,7 +332,7 @@ int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err)
     if (seq == AUDIT_NOT_LOGGED)
         return vd_fail(err, VD_EAUDIT, "audit log: the event could not be recorded");
     raise_want(s, seq + 1);
-    while (atomic_load(&s->durable) <= seq) {
+    while (durable_end(ring) <= seq) {
         uint32_t failed = atomic_load(&s->failed);
 
         if (failed)

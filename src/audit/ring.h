@@ -67,6 +67,8 @@ struct audit_ring {
     /* Supervisor only: held from claim to commit, so that the writer, holding it, knows that
      * every claim that is open belongs to the worker. */
     pthread_mutex_t lock;
+    /* Supervisor only: what `durable` of the shared part says there, out of the worker's reach. */
+    _Atomic uint64_t own_durable;
     struct audit_writer *writer; /* supervisor only, until audit_start: nobody else would seal */
     pid_t writer_pid;
 };

@@ -121,6 +121,13 @@ static int open_dirs(struct audit_writer *w, const char *dir, struct vd_err *err
 /* ---- files
  * ----------------------------------------------------------------------------------------- */
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
 static void segment_name(uint32_t number, char out[SEGMENT_NAME_SIZE])
 {
     (void)snprintf(out, SEGMENT_NAME_SIZE, "%06u.vlog", number);
@@ -197,8 +204,17 @@ static int open_ring(struct audit_writer *w, size_t bytes, struct vd_err *err)
     rc = posix_fallocate(w->ring_fd, 0, (off_t)(AUDIT_RING_HEADER + n_slots * AUDIT_SLOT));
     if (rc)
         return vd_fail_errno(err, VD_EAUDIT, rc, "%s/%s: cannot reserve space", w->dir, RING_NAME);
-    (void)fcntl(w->ring_fd, F_OFD_SETLK, &lock); /* a hint for verifiers, see verify.c */
-    return ring_init(&w->ring, w->ring_fd, n_slots, w->session, err);
+    rc = ring_init(&w->ring, w->ring_fd, n_slots, w->session, err);
+    if (rc)
+        return rc;
+    /* The mapping keeps the opened file alive in the worker too: the lock, a hint for verifiers
+     * (verify.c), is held through another opening that only the supervisor has. */
+    close_fd(&w->ring_fd);
+    w->ring_fd = openat(w->dir_fd, RING_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (w->ring_fd < 0)
+        return vd_fail_errno(err, VD_EAUDIT, errno, "%s/%s: cannot open", w->dir, RING_NAME);
+    (void)fcntl(w->ring_fd, F_OFD_SETLK, &lock);
+    return 0;
 }
 
 static int open_segment(struct audit_writer *w, struct vd_err *err)
@@ -211,13 +227,6 @@ static int open_segment(struct audit_writer *w, struct vd_err *err)
         return vd_fail_errno(err, VD_EAUDIT, errno, "%s: fsync", w->dir);
     w->segment_new = false;
     return 0;
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-    *fd = -1;
 }
 
 static void writer_free(struct audit_writer *w)
@@ -244,7 +253,7 @@ static void discard(struct audit_writer *w)
     if (w->dir_fd >= 0) {
         if (w->segment_fd >= 0)
             (void)unlinkat(w->dir_fd, name, 0);
-        if (w->ring_fd >= 0)
+        if (w->ring.shared || w->ring_fd >= 0)
             (void)unlinkat(w->dir_fd, RING_NAME, 0);
         (void)unlinkat(w->base_fd, w->id, AT_REMOVEDIR);
     }
@@ -263,6 +272,7 @@ static struct audit_writer *writer_new(const struct audit_config *config)
     /* A quarter is left for waking up, hashing and writing. */
     w->seal_ns = (uint64_t)seal_ms * 750000;
     w->sync_ns = (uint64_t)(config->sync_ms ? config->sync_ms : DEFAULT_SYNC_MS) * 1000000;
+    w->head_limit = UINT64_MAX;
     w->segment_max = config->segment_bytes ? config->segment_bytes : DEFAULT_SEGMENT;
     (void)pthread_mutex_init(&w->ring.lock, NULL);
     (void)pthread_mutex_init(&w->inline_lock, NULL);
@@ -361,12 +371,13 @@ static bool drain(struct audit_writer *w)
     uint64_t start = audit_clock_ns(CLOCK_MONOTONIC);
 
     (void)atomic_fetch_or(&w->ring.shared->head, RING_CLOSED);
+    w->head_limit = writer_head(w);
     close_fd(&w->ring.lifeline[1]);
     w->flush = true;
     for (;;) {
         if (!writer_step(w))
             return false;
-        if (w->cursor >= ring_head(&w->ring, w->tail))
+        if (w->cursor >= w->head_limit)
             return true;
         if (ring_other_dead(&w->ring) || audit_clock_ns(CLOCK_MONOTONIC) - start > CLOSE_GRACE_NS)
             w->skip_holes = true;

@@ -457,8 +457,8 @@ static void check_dir_name(struct walk *w, const char *path)
 {
     VD_AUTO(free) char *real = realpath(path, NULL);
     const char *name = real ? strrchr(real, '/') : NULL;
-    char expected[37], *p = expected;
-    size_t i;
+    char expected[37];
+    size_t i, n = 0;
 
     if (!name || strlen(name + 1) != 36 || !w->r->has_session)
         return;
@@ -467,7 +467,9 @@ static void check_dir_name(struct walk *w, const char *path)
                     name[1 + i]))
             return;
     for (i = 0; i < 16; i++)
-        p += sprintf(p, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", w->r->session[i]);
+        n += (size_t)snprintf(expected + n, sizeof(expected) - n,
+                              i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                              w->r->session[i]);
     if (strcmp(name + 1, expected) == 0)
         return;
     tampered(w, AUDIT_H_SESSION, "the log of another session lies in this session's directory");

@@ -272,6 +272,7 @@ bool writer_sync(struct audit_writer *w)
     w->segment_new = false;
     w->unsynced = false;
     w->durable = w->tail;
+    atomic_store(&w->ring.own_durable, w->durable);
     atomic_store(&s->durable, w->durable);
     wake_all(&s->durable_gen, &s->durable_waiters);
     return true;
@@ -293,11 +294,18 @@ static enum took take_lost(struct audit_writer *w, size_t slots, const char *why
     return TOOK_ONE;
 }
 
+uint64_t writer_head(const struct audit_writer *w)
+{
+    uint64_t head = ring_head(&w->ring, w->tail);
+
+    return head < w->head_limit ? head : w->head_limit;
+}
+
 /* Is [cursor, cursor + slots) claimed? */
 static bool inside_claims(struct audit_writer *w, size_t slots)
 {
     if (w->cursor + slots > w->head_seen)
-        w->head_seen = ring_head(&w->ring, w->tail);
+        w->head_seen = writer_head(w);
     return w->cursor + slots <= w->head_seen;
 }
 
@@ -374,10 +382,10 @@ static enum took take_hole(struct audit_writer *w)
     enum took took = TOOK_NONE;
     uint64_t head;
 
-    if (ring_head(&w->ring, w->tail) <= w->cursor || !hole_is_dead(w))
+    if (writer_head(w) <= w->cursor || !hole_is_dead(w))
         return TOOK_NONE;
     (void)pthread_mutex_lock(&w->ring.lock);
-    head = ring_head(&w->ring, w->tail);
+    head = writer_head(w);
     if (head > w->cursor && !ring_committed(&w->ring, w->cursor))
         took = take_lost(w, hole_slots(w, head), "the process that wrote it died");
     else
@@ -392,6 +400,8 @@ static bool collect(struct audit_writer *w)
     enum took took;
 
     do {
+        if (w->cursor >= w->head_limit)
+            return false;
         took = ring_committed(&w->ring, w->cursor) ? take_record(w) : take_hole(w);
     } while (took == TOOK_ONE);
     return took == TOOK_NO_ROOM;
@@ -412,13 +422,17 @@ static bool seal_due(const struct audit_writer *w)
             w->frame_slots >= w->ring.n_slots / 2 || now_ns() >= w->frame_deadline);
 }
 
-/* The head is moved by producers only, from one valid place to the next. */
+/* Producers move the head from one valid place to the next.  If it is elsewhere, what the ring
+ * holds now is still sealed or told as lost, and nothing after that: else the log would be filled
+ * with lost slots for ever. */
 static void check_head(struct audit_writer *w)
 {
     uint64_t head = atomic_load(&w->ring.shared->head) & ~RING_CLOSED;
 
-    if (head < w->cursor || head - w->tail > w->ring.n_slots)
+    if (w->head_limit == UINT64_MAX && (head < w->cursor || head - w->tail > w->ring.n_slots)) {
+        w->head_limit = w->tail + w->ring.n_slots;
         damaged(w);
+    }
 }
 
 bool writer_step(struct audit_writer *w)
@@ -468,16 +482,16 @@ static bool work_came(const struct audit_writer *w, uint32_t state)
         return true;
     if (atomic_load(&s->space_waiters) && w->frame_slots)
         return true;
-    if (!ring_committed(&w->ring, w->cursor))
+    if (!ring_committed(&w->ring, w->cursor) || w->cursor >= w->head_limit)
         return false;
     return state == RING_IDLE || someone_waits(w) || atomic_load(&s->space_waiters) ||
-           ring_head(&w->ring, w->tail) - w->tail >= FRAME_SLOTS;
+           writer_head(w) - w->tail >= FRAME_SLOTS;
 }
 
 static void sleep_until_work(struct audit_writer *w)
 {
     struct ring_shared *s = w->ring.shared;
-    bool hole = ring_head(&w->ring, w->tail) > w->cursor;
+    bool hole = writer_head(w) > w->cursor;
     uint32_t state = w->frame_slots && !hole ? RING_NAP : RING_IDLE;
     unsigned ms = hole ? (unsigned)(HOLE_NS / MS) : IDLE_MS;
 

@@ -37,6 +37,7 @@ struct audit_writer {
     uint64_t tail;   /* first sequence number that is not in the file */
     uint64_t cursor; /* next one to be taken from the ring */
     uint64_t head_seen;
+    uint64_t head_limit; /* no claim beyond this counts any more; UINT64_MAX usually */
     uint64_t durable;
     bool unsynced;
     uint64_t sync_deadline;
@@ -75,6 +76,9 @@ bool writer_sync(struct audit_writer *w);
 
 /* The thread. */
 void *writer_main(void *arg);
+
+/* Where claims end: the ring's head, not beyond head_limit. */
+uint64_t writer_head(const struct audit_writer *w);
 
 /* Creates the file of segment number `number` (session.c); errno on failure. */
 int segment_create(struct audit_writer *w, uint32_t number);
