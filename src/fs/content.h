@@ -14,8 +14,8 @@ struct fs_content {
                           length); <= size */
     uint8_t *resident; /* the bytes themselves (`size` of them), or NULL: through `runs` */
     struct fs_runs runs;
-    uint32_t unit;                 /* NTFS: bytes of a compression unit; 0 = not compressed */
-    uint8_t kind;      /* enum fs_kind of the object */
+    uint32_t unit; /* NTFS: bytes of a compression unit; 0 = not compressed */
+    uint8_t kind;  /* enum fs_kind of the object */
 };
 
 /* Reads up to len bytes at off; *out_len is short only at the end.  Not for compressed content. */

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct fs_type *const fs_types[] = {&fs_type_ext, &fs_type_tsk};
+static const struct fs_type *const fs_types[] = {&fs_type_ntfs, &fs_type_ext, &fs_type_tsk};
 
 #define N_TYPES (sizeof(fs_types) / sizeof(fs_types[0]))
 
@@ -148,8 +148,8 @@ int fs_open(struct blkdev *vol, const char *label, struct fs **out, struct vd_er
     if (rc)
         return label[0] ? vd_prefix(err, rc, "%s", label) : rc;
     if (f.failed_rc)
-        vd_fact_add(&f.fs->facts, VD_FACT_WARNING, "ambiguous",
-                    "reading it as %s failed: %s", f.failed_name, f.failed.msg);
+        vd_fact_add(&f.fs->facts, VD_FACT_WARNING, "ambiguous", "reading it as %s failed: %s",
+                    f.failed_name, f.failed.msg);
     *out = f.fs;
     return 0;
 }

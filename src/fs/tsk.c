@@ -223,7 +223,7 @@ static void tsk_fill_info(struct fs *fs)
     fs->info.block_size = info->block_size;
     fs->info.n_blocks = info->block_count;
     fs->info.root_addr = info->root_inum;
-    fs->info.last_addr = info->last_inum - 1;
+    fs->info.last_addr = tsk_end_addr(tsk) - 1;
     read_names(fs, info->ftype);
     if (info->last_block_act < info->last_block)
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "volume_short",
@@ -356,10 +356,11 @@ static int tsk_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_
     }
     (void)pthread_mutex_unlock(&tsk->lock);
     if (!rc && type == TSK_FS_TYPE_EXFAT && addr != tsk->info->root_inum) {
-        struct tsk_exfat_entry entry;
+        struct tsk_exfat_entry entry = {0};
         struct vd_err e = VD_ERR_INIT;
 
         if (tsk_exfat_entry(fs, addr, &entry, &e) == 0) {
+            out->flags |= entry.is_system ? FS_ATTR_META : 0;
             out->mtime = entry.mtime;
             out->atime = entry.atime;
             out->btime = entry.btime;

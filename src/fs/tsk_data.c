@@ -39,13 +39,19 @@ enum fs_kind tsk_kind(TSK_FS_META_TYPE_ENUM type)
     }
 }
 
+uint64_t tsk_end_addr(const struct tsk_fs *tsk)
+{
+    /* but in HFS+, last_inum is libtsk's own $OrphanFiles: reading it walks the whole volume and
+     * can deadlock */
+    return tsk->info->ftype == TSK_FS_TYPE_HFS ? tsk->info->last_inum + 1 : tsk->info->last_inum;
+}
+
 int tsk_open_object(struct tsk_fs *tsk, uint64_t addr, TSK_FS_FILE **out, struct vd_err *err)
 {
     TSK_FS_FILE *file;
     int rc;
 
-    /* last_inum is libtsk's own $OrphanFiles: reading it walks the whole volume and can deadlock */
-    if (addr < tsk->info->first_inum || addr >= tsk->info->last_inum)
+    if (addr < tsk->info->first_inum || addr >= tsk_end_addr(tsk))
         return vd_fail(err, VD_ENOENT, "no such object");
     tsk_io_begin();
     file = tsk_fs_file_open_meta(tsk->info, NULL, addr);
@@ -203,7 +209,7 @@ static int make(void *ctx, uint64_t addr, uint64_t stream, void **out_object, si
     rc = load(fs, addr, stream, c, err);
     (void)pthread_mutex_unlock(&tsk->lock);
     if (!rc && tsk->info->ftype == TSK_FS_TYPE_EXFAT && c->size) {
-        struct tsk_exfat_entry entry;
+        struct tsk_exfat_entry entry = {0};
 
         rc = tsk_exfat_entry(fs, addr, &entry, err);
         if (!rc)

@@ -51,7 +51,7 @@ static int add_name(struct fs *fs, const TSK_FS_NAME *name, struct fs_dirlist *l
 
     if (!name->name || !(name->flags & TSK_FS_NAME_FLAG_ALLOC) ||
         name->type == TSK_FS_NAME_TYPE_VIRT || name->type == TSK_FS_NAME_TYPE_VIRT_DIR ||
-        name->meta_addr >= tsk->info->last_inum || (fat && is_label(name)))
+        name->meta_addr >= tsk_end_addr(tsk) || (fat && is_label(name)))
         return 0;
     if (name->type == TSK_FS_NAME_TYPE_UNDEF || TSK_FS_TYPE_ISFFS(tsk->info->ftype)) {
         struct vd_err e = VD_ERR_INIT;

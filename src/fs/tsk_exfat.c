@@ -18,6 +18,8 @@
 /* libtsk numbers the 32-byte slots of the cluster heap from 3 on */
 #define FIRST_ADDR  3u
 #define TYPE_FILE   0x85
+#define TYPE_BITMAP 0x81 /* libtsk lists these two as $ALLOC_BITMAP and $UPCASE_TABLE */
+#define TYPE_UPCASE 0x82
 #define TYPE_STREAM 0xc0
 
 /* Days from 1970-01-01 of a date of the Gregorian calendar. */
@@ -137,6 +139,11 @@ int tsk_exfat_entry(struct fs *fs, uint64_t addr, struct tsk_exfat_entry *out, s
     rc = vd_prefix(err, blk_read(fs->vol, file_at, file, ENTRY, err), "file entry");
     if (rc)
         return rc;
+    if (file[0] == TYPE_BITMAP || file[0] == TYPE_UPCASE) {
+        out->is_system = true;
+        out->valid_len = size;
+        return 0;
+    }
     if (file[0] != TYPE_FILE)
         return vd_fail(err, VD_ECORRUPT, "no file entry at %llu", (unsigned long long)file_at);
     out->btime = decode_time(vd_le32(file + 8), file[20], file[22]);

@@ -53,6 +53,9 @@ int tsk_finish(bool failed, const char *doing, struct vd_err *err);
 int tsk_content_get(struct fs *fs, uint64_t addr, uint64_t stream, struct fs_cached **out,
                     struct vd_err *err);
 
+/* The address after the last one that may be given to libtsk. */
+uint64_t tsk_end_addr(const struct tsk_fs *tsk);
+
 /* Opens the metadata of an allocated, real object; lock held.  VD_ENOENT otherwise. */
 int tsk_open_object(struct tsk_fs *tsk, uint64_t addr, TSK_FS_FILE **out, struct vd_err *err);
 
@@ -65,6 +68,7 @@ int tsk_dir_get(struct fs *fs, uint64_t addr, struct fs_cached **out, struct vd_
 struct tsk_exfat_entry {
     struct fs_time mtime, atime, btime;
     uint64_t valid_len; /* valid data length, bytes */
+    bool is_system;     /* allocation bitmap or up-case table: metadata, without times */
 };
 
 int tsk_exfat_geometry(struct blkdev *vol, struct tsk_exfat_geometry *out, struct vd_err *err);

@@ -18,7 +18,7 @@
 
 /* Budgets of the caches, bytes: about 100,000 directory entries, and run tables of about 500,000
  * runs. */
-#define DIRS_BUDGET (16u << 20)
+#define DIRS_BUDGET     (16u << 20)
 #define CONTENTS_BUDGET (16u << 20)
 
 /* ---- content ------------------------------------------------------------------------------- */
@@ -46,8 +46,7 @@ static bool is_fast_symlink(const struct ext_super *sb, const struct ext_inode *
     uint64_t ea_bytes = inode->file_acl ? sb->block_size : 0;
 
     return ext_inode_kind(inode->mode) == FS_SYMLINK && inode->size < EXT_I_BLOCK &&
-           !(inode->flags & EXT_FL_INLINE_DATA) &&
-           inode->allocated <= ea_bytes;
+           !(inode->flags & EXT_FL_INLINE_DATA) && inode->allocated <= ea_bytes;
 }
 
 static int fill(const struct ext_fs *x, const struct ext_inode *inode, struct fs_content *c,

@@ -58,8 +58,7 @@ static int add_entry(const struct ext_super *sb, const uint8_t *e, size_t name_l
     if (!ino || !name_len || dots)
         return 0;
     if (ino > sb->n_inodes)
-        return vd_fail(err, VD_ECORRUPT, "directory entry names inode %u of %u", ino,
-                       sb->n_inodes);
+        return vd_fail(err, VD_ECORRUPT, "directory entry names inode %u of %u", ino, sb->n_inodes);
     if (encrypted)
         return fs_dirlist_add(list, shown, nokey_name(e + 8, name_len, shown), ino, kind, err);
     if (memchr(e + 8, 0, name_len))
@@ -123,9 +122,9 @@ static int read_blocks(struct fs *fs, const struct fs_content *c, bool encrypted
         fs_runs_at(&c->runs, off, c->size - off, &run);
         if (run.kind != FS_RUN_DATA) {
             /* a directory has no holes: whole blocks are missing here */
-            one = run.kind == FS_RUN_BAD ? fs_runs_read(&c->runs, x->vol, off, buf, 1, &e)
-                                         : vd_fail(&e, VD_ECORRUPT, "hole at %llu",
-                                                   (unsigned long long)off);
+            one = run.kind == FS_RUN_BAD
+                      ? fs_runs_read(&c->runs, x->vol, off, buf, 1, &e)
+                      : vd_fail(&e, VD_ECORRUPT, "hole at %llu", (unsigned long long)off);
             off += run.len;
         } else {
             one = fs_runs_read(&c->runs, x->vol, off, buf, bs, &e);
@@ -148,8 +147,8 @@ static int read_inline(const struct ext_fs *x, const struct ext_inode *inode, bo
     int rc = settle(list, one, &e, err);
 
     if (!rc && inode->inline_tail) {
-        one = ext_dir_decode(&x->sb, inode->inline_tail, inode->inline_tail_len, encrypted, list,
-                             &e);
+        one =
+            ext_dir_decode(&x->sb, inode->inline_tail, inode->inline_tail_len, encrypted, list, &e);
         rc = settle(list, one, &e, err);
     }
     return rc;

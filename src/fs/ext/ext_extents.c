@@ -4,10 +4,10 @@
 
 #include "base/bytes.h"
 
-#define NODE_MAGIC 0xf30a
-#define HEADER 12u
-#define ENTRY 12u
-#define MAX_DEPTH 5u
+#define NODE_MAGIC  0xf30a
+#define HEADER      12u
+#define ENTRY       12u
+#define MAX_DEPTH   5u
 #define MAX_WRITTEN 32768u /* longer: unwritten, by so much */
 
 int ext_node_decode(const uint8_t *b, size_t len, struct ext_node *out, struct vd_err *err)

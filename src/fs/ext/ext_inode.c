@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XATTR_MAGIC 0xea020000u
+#define XATTR_MAGIC        0xea020000u
 #define XATTR_INDEX_SYSTEM 7
 
 enum fs_kind ext_inode_kind(uint16_t mode)
@@ -104,9 +104,8 @@ int ext_inode_decode(const struct ext_super *sb, const uint8_t *b, size_t len,
     inode.allocated = vd_le32(b + 28);
     if (sb->ro_compat & EXT_RO_HUGE_FILE)
         inode.allocated |= (uint64_t)vd_le16(b + 116) << 32;
-    inode.allocated *= inode.flags & EXT_FL_HUGE_FILE && sb->ro_compat & EXT_RO_HUGE_FILE
-                           ? sb->block_size
-                           : 512u;
+    inode.allocated *=
+        inode.flags & EXT_FL_HUGE_FILE && sb->ro_compat & EXT_RO_HUGE_FILE ? sb->block_size : 512u;
     memcpy(inode.i_block, b + 40, EXT_I_BLOCK);
     inode.ctime = decode_time(b, 12, 132, extra_end);
     inode.mtime = decode_time(b, 16, 136, extra_end);

@@ -3,9 +3,9 @@
  * From an inode to its run table: extent tree (ext4) or direct and indirect blocks (ext2/3).
  *
  * A node or an entry that is damaged makes the range it is responsible for a bad run, so that reads
- * there fail and the rest of the file stays readable.  Entries must ascend inside the range that the
- * parent gives: with that, no node can be reached twice, and loops cannot be built.  The number of
- * nodes read for one file is bounded as well.
+ * there fail and the rest of the file stays readable.  Entries must ascend inside the range that
+ * the parent gives: with that, no node can be reached twice, and loops cannot be built.  The number
+ * of nodes read for one file is bounded as well.
  */
 #include "fs/ext/ext_priv.h"
 
@@ -86,8 +86,8 @@ static int walk_child(struct map *m, uint64_t block, unsigned depth, uint64_t fr
     if (!buf)
         return vd_fail(m->err, VD_ENOMEM, "out of memory");
     rc = read_node(m, block, buf, &why);
-    if (rc == 0 && (ext_node_decode(buf, m->x->sb.block_size, &node, NULL) ||
-                    node.depth != depth || (node.depth && !node.n))) {
+    if (rc == 0 && (ext_node_decode(buf, m->x->sb.block_size, &node, NULL) || node.depth != depth ||
+                    (node.depth && !node.n))) {
         why = FS_WHY_MAP_BROKEN;
         rc = 1;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to src/fs/ext: ext2, ext3 and ext4.  Specification: the Linux kernel's
- * Documentation/filesystems/ext4 ("ext4 Data Structures and Algorithms"); names in comments are its.
+ * Documentation/filesystems/ext4 ("ext4 Data Structures and Algorithms"); names in comments are
+ * its.
  */
 #ifndef VD_FS_EXT_PRIV_H
 #define VD_FS_EXT_PRIV_H
@@ -11,28 +12,28 @@
 #include "fs/dirlist.h"
 #include "fs/fs.h"
 
-#define EXT_ROOT_INO 2u
-#define EXT_SUPER_OFF 1024u
-#define EXT_SUPER_SIZE 1024u
-#define EXT_I_BLOCK 60u /* bytes of i_block */
+#define EXT_ROOT_INO       2u
+#define EXT_SUPER_OFF      1024u
+#define EXT_SUPER_SIZE     1024u
+#define EXT_I_BLOCK        60u /* bytes of i_block */
 #define EXT_MAX_INODE_SIZE 4096u
 
 /* s_feature_compat, s_feature_incompat, s_feature_ro_compat */
-#define EXT_COMPAT_HAS_JOURNAL 0x4u
+#define EXT_COMPAT_HAS_JOURNAL   0x4u
 #define EXT_COMPAT_SPARSE_SUPER2 0x200u
-#define EXT_INCOMPAT_FILETYPE 0x2u
-#define EXT_INCOMPAT_RECOVER 0x4u
-#define EXT_INCOMPAT_META_BG 0x10u
-#define EXT_INCOMPAT_64BIT 0x80u
+#define EXT_INCOMPAT_FILETYPE    0x2u
+#define EXT_INCOMPAT_RECOVER     0x4u
+#define EXT_INCOMPAT_META_BG     0x10u
+#define EXT_INCOMPAT_64BIT       0x80u
 #define EXT_INCOMPAT_INLINE_DATA 0x8000u
-#define EXT_RO_SPARSE_SUPER 0x1u
-#define EXT_RO_HUGE_FILE 0x8u
+#define EXT_RO_SPARSE_SUPER      0x1u
+#define EXT_RO_HUGE_FILE         0x8u
 
 /* i_flags */
-#define EXT_FL_COMPRESSED 0x4u
-#define EXT_FL_ENCRYPT 0x800u
-#define EXT_FL_HUGE_FILE 0x40000u
-#define EXT_FL_EXTENTS 0x80000u
+#define EXT_FL_COMPRESSED  0x4u
+#define EXT_FL_ENCRYPT     0x800u
+#define EXT_FL_HUGE_FILE   0x40000u
+#define EXT_FL_EXTENTS     0x80000u
 #define EXT_FL_INLINE_DATA 0x10000000u
 
 struct ext_super {
@@ -59,7 +60,7 @@ struct ext_inode {
 
 struct ext_fs {
     struct ext_super sb;
-    struct blkdev *vol;      /* the volume, or the volume with its journal replayed; owned */
+    struct blkdev *vol;        /* the volume, or the volume with its journal replayed; owned */
     struct fs_cache *dirs;     /* (ino, 0) → struct fs_dirlist */
     struct fs_cache *contents; /* (ino, 0) → struct fs_content */
 };
@@ -75,8 +76,7 @@ uint64_t ext_super_desc_off(const struct ext_super *sb, uint32_t group);
 
 /* ---- ext_inode.c --------------------------------------------------------------------------- */
 /* Reads and decodes an allocated inode; the caller clears it.  VD_ENOENT: not in use. */
-int ext_inode_read(const struct ext_fs *x, uint64_t ino, struct ext_inode *out,
-                   struct vd_err *err);
+int ext_inode_read(const struct ext_fs *x, uint64_t ino, struct ext_inode *out, struct vd_err *err);
 void ext_inode_clear(struct ext_inode *inode);
 /* Pure: `len` bytes of an inode (the inode size of the volume). */
 int ext_inode_decode(const struct ext_super *sb, const uint8_t *b, size_t len,
@@ -91,9 +91,9 @@ int ext_map_build(const struct ext_fs *x, const struct ext_inode *inode, struct 
 
 /* ---- ext_extents.c ------------------------------------------------------------------------- */
 struct ext_extent {
-    uint32_t block;      /* first logical block */
-    uint32_t len;        /* blocks, leaves only */
-    uint64_t start;      /* physical block: of the data, or of the node below */
+    uint32_t block; /* first logical block */
+    uint32_t len;   /* blocks, leaves only */
+    uint64_t start; /* physical block: of the data, or of the node below */
     bool unwritten;
 };
 

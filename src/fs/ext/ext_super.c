@@ -123,8 +123,8 @@ uint64_t ext_super_desc_off(const struct ext_super *sb, uint32_t group)
     if (sb->incompat & EXT_INCOMPAT_META_BG && meta >= sb->first_meta_bg) {
         uint32_t first = meta * per_block;
 
-        block = sb->first_data_block + (uint64_t)first * sb->blocks_per_group +
-                has_super(sb, first);
+        block =
+            sb->first_data_block + (uint64_t)first * sb->blocks_per_group + has_super(sb, first);
         /* 1 KiB blocks in a volume whose first data block is 0: the superblock fills block 1 */
         if (first == 0 && sb->block_size == 1024 && sb->first_data_block == 0)
             block++;

@@ -248,7 +248,10 @@ static int open_volume(char *names, uint64_t off, uint64_t size, struct blkdev *
     rc = blk_concat_new(parts, n, "", &disk, err);
     if (rc)
         return rc;
-    return blk_slice_new(disk, off, size ? size : disk->size - off, "", out, err);
+    rc = blk_slice_new(disk, off, size ? size : disk->size - off, "", out, err);
+    if (rc)
+        blk_unref(disk);
+    return rc;
 }
 
 static void fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
@@ -281,16 +284,15 @@ int main(int argc, char **argv)
         rc = fs_open(vol, "", &w.fs, &err);
     if (rc) {
         fprintf(stderr, "%s: %s\n", vd_class_name(rc), err.msg);
-        blk_unref(vol);
-        return 2;
+    } else {
+        fs_describe(w.fs, fact, NULL);
+        vd_str_add(&w.path, "");
+        one_dir(&w, fs_get_info(w.fs)->root_addr);
     }
-    fs_describe(w.fs, fact, NULL);
-    vd_str_add(&w.path, "");
-    one_dir(&w, fs_get_info(w.fs)->root_addr);
     fs_free(w.fs);
     blk_unref(vol);
-    free(vd_str_take(&w.path));
+    vd_str_clear(&w.path);
     free(w.buf);
     vd_sha256_free(w.sha);
-    return 0;
+    return rc ? 2 : 0;
 }
