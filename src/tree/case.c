@@ -6,7 +6,7 @@
  * cannot be read is an error: a volume that cannot be opened, for whatever reason, is kept with
  * that reason in words, because what cannot be shown must not be hidden.  Runs in one thread.
  */
-#include "tree/case.h"
+#include "tree/case_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,11 @@ static const char *family(const char *type)
         if (strncasecmp(type, table[i].prefix, strlen(table[i].prefix)) == 0)
             return table[i].family;
     return type;
+}
+
+bool case_types_agree(const char *recognised, const char *read)
+{
+    return strcasecmp(family(recognised), family(read)) == 0;
 }
 
 static int no_file_system(struct case_volume *v, const struct vd_err *why)
@@ -73,7 +78,7 @@ static int open_fs(struct case_volume *v, const char *label, struct vd_err *err)
         return no_file_system(v, &why);
     /* The remains of an older file system often survive below a newer one that has no reader. */
     if (content->type[0] && !content->ambiguous &&
-        strcasecmp(family(content->type), family(fs_get_info(fs)->type)) != 0) {
+        !case_types_agree(content->type, fs_get_info(fs)->type)) {
         (void)vd_fail(&v->fs_err, VD_EUNSUPPORTED,
                       "recognised as %s, for which there is no reader in this version; remains of "
                       "%s in it are not shown",
