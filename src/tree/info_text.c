@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_WIDTH 14
+#define KEY_WIDTH 22
 
 /* "  key           value"; evidence text is made printable here. */
 static void add_line(struct vd_str *s, int indent, const char *key, const char *value)
@@ -35,15 +35,23 @@ static void add_known(struct vd_str *s, int indent, const char *key, const char 
         add_line(s, indent, key, value);
 }
 
-static void add_size(struct vd_str *s, int indent, const char *key, uint64_t bytes)
+/* "1048576 bytes (1.0 MiB)" */
+static void format_size(uint64_t bytes, char *out, size_t size)
 {
-    char human[32], text[80];
+    char human[32];
 
     vd_text_size(bytes, human, sizeof(human));
     if (bytes < 1024)
-        (void)snprintf(text, sizeof(text), "%" PRIu64 " bytes", bytes);
+        (void)snprintf(out, size, "%s", human);
     else
-        (void)snprintf(text, sizeof(text), "%" PRIu64 " bytes (%s)", bytes, human);
+        (void)snprintf(out, size, "%" PRIu64 " bytes (%s)", bytes, human);
+}
+
+static void add_size(struct vd_str *s, int indent, const char *key, uint64_t bytes)
+{
+    char text[80];
+
+    format_size(bytes, text, sizeof(text));
     add_line(s, indent, key, text);
 }
 
@@ -71,7 +79,8 @@ static void add_facts(struct vd_str *s, int indent, const struct info_facts *fac
     for (i = 0; i < facts->n; i++) {
         const struct info_fact *f = &facts->v[i];
 
-        if (f->scope == scope && f->index == index && f->kind == VD_FACT_INFO)
+        if (f->scope == scope && f->index == index && f->kind == VD_FACT_INFO &&
+            strncmp(f->key, "file_system", 11) != 0) /* add_volume says these */
             vd_str_addf(s, "%*s%-*s %s\n", indent, "", KEY_WIDTH, f->key, f->value);
     }
 }
@@ -107,7 +116,8 @@ static void add_member(struct vd_str *s, const struct vd_case *c, const struct i
                        size_t i)
 {
     const struct image *m = c->chain->v[i];
-    char text[160], when[TIMETEXT_MAX], size[32];
+    char text[160], when[TIMETEXT_MAX], size[80];
+    bool kind = m->kind[0] && strcmp(m->kind, m->format->name) != 0;
     char *name = info_printable(m->name);
 
     if (!name) {
@@ -116,13 +126,14 @@ static void add_member(struct vd_str *s, const struct vd_case *c, const struct i
     }
     vd_str_addf(s, "  %zu. %s (%s)\n", i + 1, name, info_role(c->chain, i));
     free(name);
-    (void)snprintf(text, sizeof(text), "%s%s%s", m->format->name, m->kind[0] ? ", " : "", m->kind);
+    (void)snprintf(text, sizeof(text), "%s%s%s", m->format->name, kind ? ", " : "",
+                   kind ? m->kind : "");
     add_line(s, 6, "format", text);
     add_size(s, 6, "disk size", m->dev->size);
     timetext_format(m->file.mtime_sec, m->file.mtime_nsec, when);
-    vd_text_size(m->file.size, size, sizeof(size));
-    (void)snprintf(text, sizeof(text), "%" PRIu64 " bytes (%s), modified %s%s", m->file.size, size,
-                   when, m->file.is_block ? ", block device" : "");
+    format_size(m->file.size, size, sizeof(size));
+    (void)snprintf(text, sizeof(text), "%s, modified %s%s", size, when,
+                   m->file.is_block ? ", block device" : "");
     add_line(s, 6, "file", text);
     add_known(s, 6, "identity", m->identity);
     if (m->has_parent) {
@@ -168,6 +179,20 @@ static void add_table(struct vd_str *s, const struct vd_case *c, const struct in
     add_facts(s, 2, facts, INFO_TABLE, 0);
 }
 
+static void add_file_system(struct vd_str *s, const struct case_volume *v, int indent)
+{
+    const struct fs_info *info = fs_get_info(v->fs);
+    char text[128];
+
+    (void)snprintf(text, sizeof(text), "%s, %" PRIu64 " blocks of %" PRIu32 " bytes", info->type,
+                   info->n_blocks, info->block_size);
+    add_line(s, indent, "shown in fs/", text);
+    if (strcmp(info->label, v->content.label) != 0)
+        add_known(s, indent, "label in fs/", info->label);
+    if (strcasecmp(info->uuid, v->content.uuid) != 0)
+        add_known(s, indent, "uuid in fs/", info->uuid);
+}
+
 static void add_volume(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts,
                        size_t i, int indent)
 {
@@ -192,7 +217,7 @@ static void add_volume(struct vd_str *s, const struct vd_case *c, const struct i
     add_known(s, indent, "label", v->content.label);
     add_known(s, indent, "uuid", v->content.uuid);
     if (v->fs)
-        add_line(s, indent, "shown in fs/", fs_get_info(v->fs)->type);
+        add_file_system(s, v, indent);
     else
         add_line(s, indent, "not shown", info_not_shown(v));
     add_facts(s, indent, facts, INFO_VOLUME, i);
@@ -215,7 +240,7 @@ static void add_volumes(struct vd_str *s, const struct vd_case *c, const struct 
 
 static void add_gaps(struct vd_str *s, const struct vd_case *c)
 {
-    char size[32];
+    char size[80];
     size_t i;
 
     if (!c->table.n_gaps)
@@ -224,9 +249,9 @@ static void add_gaps(struct vd_str *s, const struct vd_case *c)
     for (i = 0; i < c->table.n_gaps; i++) {
         const struct volume_gap *g = &c->table.gap[i];
 
-        vd_text_size(g->size, size, sizeof(size));
-        vd_str_addf(s, "  byte %" PRIu64 " to %" PRIu64 ", %" PRIu64 " bytes (%s)\n", g->start,
-                    g->start + g->size, g->size, size);
+        format_size(g->size, size, sizeof(size));
+        vd_str_addf(s, "  byte %" PRIu64 " to %" PRIu64 ", %s\n", g->start, g->start + g->size,
+                    size);
     }
 }
 

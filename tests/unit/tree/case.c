@@ -104,7 +104,7 @@ static void reasons(void **state)
     assert_ok(blk_read(o.c->v[2].dev, 0, read, PART_SIZE, &err));
     assert_memory_equal(read, disk + 3 * (size_t)PART_SIZE, PART_SIZE);
     text = case_info_text(o.c, NULL);
-    assert_non_null(strstr(text, "not shown      BitLocker volume: locked"));
+    assert_non_null(strstr(text, "not shown              BitLocker volume: locked"));
     free(text);
     close_case(&o);
     free(disk);

@@ -79,10 +79,10 @@ static void contents(void **state)
     assert_non_null(strstr(text, "vmdk, monolithicSparse"));
     assert_non_null(strstr(text, "cid:12345678"));
     assert_non_null(strstr(text, "modified 2020-09-13T12:26:40.000000005Z"));
-    assert_non_null(strstr(text, "grain_size     65536"));
+    assert_non_null(strstr(text, "grain_size             65536"));
     assert_non_null(strstr(text, "1048576 bytes (1.0 MiB)"));
-    assert_non_null(strstr(text, "not shown      BitLocker volume: locked"));
-    assert_non_null(strstr(text, "shown in fs/   ntfs"));
+    assert_non_null(strstr(text, "not shown              BitLocker volume: locked"));
+    assert_non_null(strstr(text, "shown in fs/           ntfs, "));
     assert_non_null(strstr(text, "byte 655360 to 1048576"));
     assert_non_null(strstr(text, "symlinks=raw"));
     json = case_info_json(&f->c, &context);
