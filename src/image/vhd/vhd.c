@@ -157,10 +157,38 @@ static int open_dynamic(struct blkdev *file, const char *name, const struct vhd_
     return vhd_dynamic_new(file, found, &header, size, name, &out->dev, &out->facts, err);
 }
 
+/* Reads both ends of the file and chooses the footer.  One end that cannot be read is like a copy
+ * that is not there: the other one may do, and sector 0 of a fixed disk is only the guest's. */
+static int find_footer(struct blkdev *file, struct vhd_found *out, struct vd_facts *facts,
+                       struct vd_err *err)
+{
+    uint8_t head[VHD_FOOTER_SIZE], tail[VHD_FOOTER_SIZE];
+    struct vd_err lost = VD_ERR_INIT;
+    int rc, rc_head, rc_tail;
+
+    if (file->size < VHD_FOOTER_SIZE)
+        return vd_fail(err, VD_ENOTFORMAT, "too short for a VHD");
+    rc_head = blk_read(file, 0, head, sizeof(head), &lost);
+    if (rc_head)
+        memset(head, 0, sizeof(head));
+    rc_tail = blk_read(file, file->size - sizeof(tail), tail, sizeof(tail), &lost);
+    if (rc_tail)
+        memset(tail, 0, sizeof(tail));
+    rc = vhd_footer_choose(head, tail, file->size, out, facts, err);
+    if (rc && (rc_head || rc_tail)) {
+        if (err)
+            *err = lost;
+        return vd_prefix(err, rc_tail ? rc_tail : rc_head, "footer");
+    }
+    if (rc_head || rc_tail)
+        vd_fact_add(facts, VD_FACT_WARNING, "vhd_footer", "the %s of the file cannot be read: %s",
+                    rc_tail ? "end" : "start", lost.msg);
+    return rc;
+}
+
 static int vhd_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
-    uint8_t head[VHD_FOOTER_SIZE], tail[VHD_FOOTER_SIZE];
     struct vhd_found found;
     bool from_geometry;
     char uuid[37];
@@ -169,14 +197,7 @@ static int vhd_open(struct blkdev *file, const char *name, const struct blk_sour
 
     (void)source;
     (void)dir;
-    if (file->size < VHD_FOOTER_SIZE)
-        return vd_fail(err, VD_ENOTFORMAT, "too short for a VHD");
-    rc = blk_read(file, 0, head, sizeof(head), err);
-    if (rc == 0)
-        rc = blk_read(file, file->size - sizeof(tail), tail, sizeof(tail), err);
-    if (rc)
-        return vd_prefix(err, rc, "footer");
-    rc = vhd_footer_choose(head, tail, file->size, &found, &out->facts, err);
+    rc = find_footer(file, &found, &out->facts, err);
     if (rc)
         return rc;
     if (found.footer.disk_type == VHD_DIFFERENCING)

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Faults of the medium beneath VHD and VHDX: the n-th read fails, for every n, while opening and
+ * while reading.  Either the file is refused with an I/O error, or it opens and then every byte
+ * that is given is right; nothing leaks (the sanitizer run sees to it) and the same stack works
+ * again when the fault is gone.
+ */
+#include "../../evil/vhd/build.h"
+#include "blk/layers.h"
+#include "testlib.h"
+
+#include "base/bytes.h"
+#include "base/range.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct subject {
+    const struct image_format *format;
+    struct built file, disk;
+};
+
+/* Reads the whole disk in pieces; right where it reads, VD_EIO with a true offset where not. */
+static unsigned read_all(struct blkdev *dev, const struct built *disk)
+{
+    struct vd_err err = VD_ERR_INIT;
+    uint8_t *buf = malloc(65536);
+    unsigned failed = 0;
+    size_t off;
+
+    for (off = 0; off < disk->len; off += 65536) {
+        size_t n = (size_t)vd_min(65536, disk->len - off);
+        int rc = blk_read(dev, off, buf, n, &err);
+
+        if (rc == 0) {
+            assert_memory_equal(buf, disk->p + off, n);
+            continue;
+        }
+        assert_int_equal(rc, -VD_EIO);
+        assert_true(test_contains(err.msg, "injected fault"));
+        assert_true(err.has_offset && err.offset >= off && err.offset < off + n);
+        failed++;
+    }
+    free(buf);
+    return failed;
+}
+
+/* Returns false when the fault no longer strikes while opening. */
+static int open_with_fault(const struct subject *s, uint64_t nth, int persistent)
+{
+    const struct blk_fault_rule rule = {
+        .kind = BLK_FAULT_ERROR, .nth = nth, .persistent = persistent != 0};
+    struct blkdev *mem = NULL, *dev = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    struct image image;
+    int struck, rc;
+
+    assert_ok(dev_over(s->file.p, s->file.len, &mem, &err));
+    assert_ok(blk_fault_new(mem, &dev, &err));
+    blk_fault_set(dev, &rule);
+    rc = open_dev(s->format, dev, &image, &err);
+    struck = blk_fault_count(dev) >= nth;
+    if (rc == 0) {
+        if (struck) /* a copy was used, or a check was left out: said in either case */
+            assert_true(has_warning(&image, ""));
+        blk_fault_set(dev, NULL);
+        assert_int_equal(read_all(image.dev, &s->disk), 0);
+    } else {
+        assert_true(struck);
+        assert_true(rc == -VD_EIO || rc == -VD_ECORRUPT);
+        assert_true(err.msg[0]);
+    }
+    close_image(&image);
+    blk_unref(dev);
+    return struck;
+}
+
+static void sweep_open(const struct subject *s)
+{
+    uint64_t n;
+
+    for (n = 1; open_with_fault(s, n, 0); n++)
+        assert_true(n < 10000);
+    assert_true(n > 2); /* both ends of the file at least */
+    for (n = 1; open_with_fault(s, n, 1); n++)
+        assert_true(n < 10000);
+}
+
+static void sweep_read(const struct subject *s)
+{
+    struct blkdev *mem = NULL, *dev = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    unsigned failed = 1, any = 0;
+    struct image image;
+    uint64_t n, off;
+
+    assert_ok(dev_over(s->file.p, s->file.len, &mem, &err));
+    assert_ok(blk_fault_new(mem, &dev, &err));
+    assert_ok(open_dev(s->format, dev, &image, &err));
+    for (n = 1; failed; n++) {
+        const struct blk_fault_rule rule = {.kind = BLK_FAULT_ERROR, .nth = n};
+
+        blk_fault_set(dev, &rule);
+        failed = read_all(image.dev, &s->disk);
+        assert_true(failed <= 1);
+        any += failed;
+    }
+    assert_true(any > 3);
+    for (off = 0; off < s->file.len; off += s->file.len / 61) { /* a bad sector somewhere */
+        const struct blk_fault_rule rule = {
+            .kind = BLK_FAULT_ERROR, .off = off / 512 * 512, .len = 512};
+
+        blk_fault_set(dev, &rule);
+        (void)read_all(image.dev, &s->disk);
+    }
+    blk_fault_set(dev, NULL);
+    assert_int_equal(read_all(image.dev, &s->disk), 0);
+    close_image(&image);
+    blk_unref(dev);
+}
+
+static void sweep(struct subject s)
+{
+    sweep_open(&s);
+    sweep_read(&s);
+    free(s.file.p);
+    free(s.disk.p);
+}
+
+static void vhd_fixed(void **state)
+{
+    struct subject s = {.format = &image_format_vhd};
+
+    (void)state;
+    s.file = build_vhd_fixed(300000, 1);
+    s.disk = build_vhd_fixed(300000, 1);
+    s.disk.len = 300000;
+    sweep(s);
+}
+
+static void vhd_dynamic(void **state)
+{
+    const uint8_t present[7] = {1, 0, 1, 1, 0, 0, 1};
+    struct subject s = {.format = &image_format_vhd};
+    uint8_t *bitmap;
+
+    (void)state;
+    s.file = build_vhd_dynamic(65536, 7, present, 9, &s.disk);
+    bitmap = s.file.p + vhd_block_at(&s.file, 2); /* some sectors that were never written */
+    bitmap[3] = 0;
+    memset(bitmap + 512 + 24 * 512, 0, 8 * 512);
+    memset(s.disk.p + 2 * 65536 + 24 * 512, 0, 8 * 512);
+    sweep(s);
+}
+
+static void vhdx_dynamic(void **state)
+{
+    const uint8_t states[4] = {6, 2, 6, 6};
+    struct subject s = {.format = &image_format_vhdx};
+
+    (void)state;
+    s.file = build_vhdx(4, states, 9, &s.disk);
+    sweep(s);
+}
+
+static void vhdx_with_a_log(void **state)
+{
+    const uint8_t states[3] = {6, 2, 6};
+    struct subject s = {.format = &image_format_vhdx};
+    struct log_entry e = {.sequence = 3, .n_writes = 1};
+    struct log_write w = {VHDX_T_BAT, 0, NULL};
+    uint8_t *bat = malloc(4096);
+
+    (void)state;
+    s.file = build_vhdx(3, states, 9, &s.disk);
+    memcpy(bat, s.file.p + VHDX_T_BAT, 4096);
+    memset(s.file.p + VHDX_T_BAT, 0, 4096);
+    w.data = bat;
+    e.writes = &w;
+    log_put(s.file.p + VHDX_T_LOG, 256, &e);
+    vhdx_set_log(s.file.p, test_log_guid);
+    free(bat);
+    sweep_open(&s);
+    free(s.file.p);
+    free(s.disk.p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(vhd_fixed),
+        cmocka_unit_test(vhd_dynamic),
+        cmocka_unit_test(vhdx_dynamic),
+        cmocka_unit_test(vhdx_with_a_log),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
