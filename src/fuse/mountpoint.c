@@ -34,7 +34,7 @@
 struct mountpoint {
     char *path; /* as it was when it was mounted */
     uint32_t id, major, minor;
-    int control; /* the connection's file in /sys/fs/fuse/connections, -1 = not to be had */
+    int control; /* O_PATH: our directory in /sys/fs/fuse/connections, -1 = not to be had */
     bool gone;   /* unmounted, by us or by others */
 };
 
@@ -214,11 +214,12 @@ static int resolve_path(const char *path, char **out, struct vd_err *err)
     VD_AUTO(free) char *real = realpath(path, NULL);
     struct stat st;
 
-    if (!real && errno == ENOTCONN)
-        return vd_fail(err, VD_EMOUNT,
-                       "a dead FUSE mount lies there; unmount it first (fusermount3 -u)");
-    if (!real || stat(real, &st))
+    if (!real || stat(real, &st)) {
+        if (errno == ENOTCONN)
+            return vd_fail(err, VD_EMOUNT,
+                           "a dead FUSE mount lies there; unmount it first (fusermount3 -u)");
         return vd_fail_errno(err, VD_EMOUNT, errno, "cannot use the mount point");
+    }
     if (!S_ISDIR(st.st_mode))
         return vd_fail(err, VD_EMOUNT, "the mount point is not a directory");
     *out = vd_take(&real);
@@ -244,9 +245,8 @@ static int note_mount(struct mountpoint *mp, struct vd_err *err)
     mp->minor = info.minor;
     mountinfo_clear(&info);
     if (mp->major == 0) { /* the directory is named by the device number, an anonymous one */
-        (void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%" PRIu32 "/waiting",
-                       mp->minor);
-        mp->control = open(path, O_RDONLY | O_CLOEXEC);
+        (void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%" PRIu32, mp->minor);
+        mp->control = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
     return 0;
 }
@@ -308,18 +308,27 @@ static bool match_same(const struct mountinfo *m, const void *ctx)
            strncmp(m->fstype, "fuse", 4) == 0;
 }
 
-/* The line of our mount, wherever it was moved to.
- *
- * Numbers of mounts and devices are used again at once.  While our connection exists its device
- * number is taken, so an equal one is ours.  Whether it exists is told by its control file: reading
- * it gives something until the connection is destroyed by unmounting, then nothing; a connection
- * that is merely dead (worker killed) still counts as existing.  A host without fusectl mounted
- * leaves the comparison of the numbers. */
+/* Was our connection destroyed?  Its directory among the kernel's FUSE connections is emptied when
+ * the file system is unmounted for good; one that is merely dead (worker killed) still counts. */
+static bool connection_is_gone(const struct mountpoint *mp)
+{
+    int fd;
+
+    if (mp->control < 0)
+        return false;
+    fd = openat(mp->control, "waiting", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT;
+    (void)close(fd);
+    return false;
+}
+
+/* The line of our mount, wherever it was moved to.  Numbers of mounts and devices are used again at
+ * once, but while our connection exists its device number is taken: an equal one is then ours.  A
+ * host without fusectl mounted leaves the comparison of the numbers. */
 static bool still_ours(const struct mountpoint *mp, struct mountinfo *out)
 {
-    char text[16];
-
-    if (mp->gone || (mp->control >= 0 && pread(mp->control, text, sizeof(text), 0) == 0))
+    if (mp->gone || connection_is_gone(mp))
         return false;
     return mountinfo_find(match_same, mp, out, NULL) == 0;
 }
