@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct fs_type *const fs_types[] = {&fs_type_ntfs, &fs_type_ext, &fs_type_tsk};
+static const struct fs_type *const fs_types[] = {&fs_type_ntfs, &fs_type_ext, &fs_type_iso,
+                                                 &fs_type_tsk};
 
 #define N_TYPES (sizeof(fs_types) / sizeof(fs_types[0]))
 

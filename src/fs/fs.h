@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File systems: one interface; implementations: fs/ntfs/, fs/ext/ and fs/tsk*.c (the rest, through
- * libtsk).
+ * File systems: one interface; implementations: fs/ntfs/, fs/ext/, fs/iso/ and fs/tsk*.c (the rest,
+ * through libtsk).
  *
  * An object is named by its *address* (NTFS MFT entry, ext inode number …) and, for content other
  * than the main one, by a *stream* id (NTFS attribute id of an alternate data stream; 0 = the main
@@ -151,9 +151,10 @@ struct fs {
     void *priv;
 };
 
-extern const struct fs_type fs_type_tsk; /* FAT, exFAT, HFS+, ISO 9660, UFS */
+extern const struct fs_type fs_type_tsk; /* FAT, exFAT, HFS+, UFS */
 extern const struct fs_type fs_type_ntfs;
 extern const struct fs_type fs_type_ext; /* ext2, ext3, ext4 */
+extern const struct fs_type fs_type_iso;
 
 /* For implementations: allocates the common part; takes a reference to `vol`, copies `label`.
  * `priv` stays the caller's on failure. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FAT, exFAT, HFS+, ISO 9660 and UFS through libtsk 4.11.1.
+ * FAT, exFAT, HFS+ and UFS through libtsk 4.11.1.
  *
  * The type is found by signature and given to libtsk explicitly (its own detection reads 25 MiB
  * and is silent about contradictions).  What libtsk is used for: metadata, names and run lists, one
  * call at a time under tsk->lock.  What it is not used for: file data (tsk_data.c), paths, walks,
- * $OrphanFiles, APFS (crashes on hostile images), YAFFS2 (no signature), NTFS and ext (readers of
- * our own).
+ * $OrphanFiles, APFS (crashes on hostile images), YAFFS2 (no signature), NTFS, ext and ISO 9660
+ * (readers of our own).
  *
  * Threads: tsk->lock is a leaf lock, taken inside the caches' "make" with no other lock held.
  */
@@ -75,13 +75,13 @@ static bool is_ufs(struct blkdev *vol, int *rc, struct vd_err *err)
     return false;
 }
 
-#define MAX_CANDIDATES 5
+#define MAX_CANDIDATES 3
 
 /* The types whose signature is on the volume, in the order in which they are tried. */
 static unsigned candidates(struct blkdev *vol, TSK_FS_TYPE_ENUM out[MAX_CANDIDATES], int *rc,
                            struct vd_err *err)
 {
-    uint8_t boot[BOOT_BYTES] = {0}, hfs[2] = {0}, iso[5] = {0};
+    uint8_t boot[BOOT_BYTES] = {0}, hfs[2] = {0};
     unsigned n = 0;
 
     if (peek(vol, 0, boot, sizeof(boot), rc, err)) {
@@ -90,8 +90,6 @@ static unsigned candidates(struct blkdev *vol, TSK_FS_TYPE_ENUM out[MAX_CANDIDAT
         else if (is_fat_boot(boot))
             out[n++] = TSK_FS_TYPE_FAT_DETECT;
     }
-    if (peek(vol, 32769, iso, sizeof(iso), rc, err) && memcmp(iso, "CD001", 5) == 0)
-        out[n++] = TSK_FS_TYPE_ISO9660;
     if (peek(vol, 1024, hfs, sizeof(hfs), rc, err) &&
         (memcmp(hfs, "H+", 2) == 0 || memcmp(hfs, "HX", 2) == 0 || memcmp(hfs, "BD", 2) == 0))
         out[n++] = TSK_FS_TYPE_HFS_DETECT;
@@ -120,8 +118,6 @@ static int check_geometry(const struct tsk_fs *tsk, struct vd_err *err)
 
     if (info->ftype == TSK_FS_TYPE_HFS_LEGACY)
         return vd_fail(err, VD_EUNSUPPORTED, "HFS (not HFS+) is not read by this version");
-    if (info->block_pre_size || info->block_post_size)
-        return vd_fail(err, VD_EUNSUPPORTED, "raw CD sectors (2352 bytes) are not read");
     if (!info->block_size || info->offset < 0 || info->last_inum > FS_ADDR_MAX)
         return vd_fail(err, VD_ECORRUPT, "impossible block size or number of objects");
     return 0;
@@ -171,8 +167,6 @@ static const char *type_name(TSK_FS_TYPE_ENUM type)
         return "exfat";
     case TSK_FS_TYPE_HFS:
         return "hfs+";
-    case TSK_FS_TYPE_ISO9660:
-        return "iso9660";
     case TSK_FS_TYPE_FFS1:
     case TSK_FS_TYPE_FFS1B:
         return "ufs1";
@@ -183,7 +177,7 @@ static const char *type_name(TSK_FS_TYPE_ENUM type)
     }
 }
 
-/* A label padded with blanks, as FAT and ISO 9660 store it. */
+/* A label padded with blanks, as FAT stores it. */
 static void copy_label(struct fs_info *info, const uint8_t *p, size_t len)
 {
     while (len && (p[len - 1] == ' ' || p[len - 1] == 0))
@@ -195,17 +189,12 @@ static void copy_label(struct fs_info *info, const uint8_t *p, size_t len)
 static void read_names(struct fs *fs, TSK_FS_TYPE_ENUM type)
 {
     uint8_t b[BOOT_BYTES];
-    uint64_t at = type == TSK_FS_TYPE_ISO9660 ? 32768 : 0;
     bool fat32 = type == TSK_FS_TYPE_FAT32, exfat = type == TSK_FS_TYPE_EXFAT;
     size_t serial = exfat ? 100 : fat32 ? 67 : 39;
 
-    if (type == TSK_FS_TYPE_HFS || TSK_FS_TYPE_ISFFS(type) || fs->vol->size < at + sizeof(b) ||
-        blk_read(fs->vol, at, b, sizeof(b), NULL))
+    if (type == TSK_FS_TYPE_HFS || TSK_FS_TYPE_ISFFS(type) || fs->vol->size < sizeof(b) ||
+        blk_read(fs->vol, 0, b, sizeof(b), NULL))
         return;
-    if (type == TSK_FS_TYPE_ISO9660) {
-        copy_label(&fs->info, b + 40, 32);
-        return;
-    }
     if (!exfat && b[serial - 1] != 0x29) /* no extended boot signature */
         return;
     (void)snprintf(fs->info.uuid, sizeof(fs->info.uuid), "%04X-%04X", vd_le16(b + serial + 2),
@@ -447,7 +436,7 @@ static int tsk_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx
 }
 
 const struct fs_type fs_type_tsk = {
-    .name = "FAT, exFAT, HFS+, ISO 9660 or UFS",
+    .name = "FAT, exFAT, HFS+ or UFS",
     .open = tsk_open,
     .close = tsk_close,
     .lookup = tsk_lookup,

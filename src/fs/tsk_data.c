@@ -99,22 +99,11 @@ static int copy_runs(const struct fs *fs, const TSK_FS_ATTR *attr, struct fs_con
                      struct vd_err *err)
 {
     const struct tsk_fs *tsk = fs->priv;
-    uint64_t skip = attr->nrd.skiplen, bs = tsk->info->block_size;
     const TSK_FS_ATTR_RUN *run;
     int rc = 0;
 
-    if (tsk->info->ftype == TSK_FS_TYPE_ISO9660 && attr->nrd.run && !attr->nrd.run->next) {
-        /* ECMA-119 9.1.2: an extended attribute record's length is in blocks and the file follows
-         * it; libtsk takes bytes, and leaves the record out of the run's length. */
-        TSK_FS_ATTR_RUN one = *attr->nrd.run;
-
-        skip *= bs;
-        one.len += attr->nrd.skiplen;
-        rc = add_run(tsk, &one, skip, fs->vol->size, &c->runs, err);
-    } else {
-        for (run = attr->nrd.run; run && !rc; run = run->next)
-            rc = add_run(tsk, run, skip, fs->vol->size, &c->runs, err);
-    }
+    for (run = attr->nrd.run; run && !rc; run = run->next)
+        rc = add_run(tsk, run, attr->nrd.skiplen, fs->vol->size, &c->runs, err);
     fs_runs_trim(&c->runs);
     return rc;
 }

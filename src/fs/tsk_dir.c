@@ -3,7 +3,7 @@
  * Directories through libtsk: opened once, under the lock, and copied into a list of ours.
  *
  * Live means: the name is allocated and what it names is allocated.  In FAT and exFAT the entry is
- * both; HFS+ and ISO 9660 have no deleted names in their trees; in UFS the inode is looked at.
+ * both; HFS+ has no deleted names in its tree; in UFS the inode is looked at.
  * libtsk's own additions ($OrphanFiles, $MBR, $FAT1 …, all of type "virtual") are left out: they
  * are no files of the evidence, and volume.img has the bytes.
  */

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/range.h"
+#include "fs/civil.h"
 
 #define ENTRY 32u
 /* libtsk numbers the 32-byte slots of the cluster heap from 3 on */
@@ -21,18 +22,6 @@
 #define TYPE_BITMAP 0x81 /* libtsk lists these two as $ALLOC_BITMAP and $UPCASE_TABLE */
 #define TYPE_UPCASE 0x82
 #define TYPE_STREAM 0xc0
-
-/* Days from 1970-01-01 of a date of the Gregorian calendar. */
-static int64_t days_from_civil(int64_t y, unsigned m, unsigned d)
-{
-    int64_t era, yoe, doy;
-
-    y -= m <= 2;
-    era = (y >= 0 ? y : y - 399) / 400;
-    yoe = y - era * 400;
-    doy = (153 * (int64_t)(m > 2 ? m - 3 : m + 9) + 2) / 5 + (int64_t)d - 1;
-    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
 
 /* 7.4.5 to 7.4.10: DOS date and time, units of 10 ms, offset from UTC in units of 15 minutes. */
 static struct fs_time decode_time(uint32_t stamp, unsigned ten_ms, uint8_t utc)
@@ -44,7 +33,7 @@ static struct fs_time decode_time(uint32_t stamp, unsigned ten_ms, uint8_t utc)
     if (!day || !month || month > 12 || hour > 23 || min > 59 || sec > 58 || ten_ms > 199)
         return t;
     t.known = true;
-    t.sec = days_from_civil(1980 + (int64_t)(date >> 9), month, day) * 86400 + hour * 3600 +
+    t.sec = fs_days_from_civil(1980 + (int64_t)(date >> 9), month, day) * 86400 + hour * 3600 +
             min * 60 + sec + ten_ms / 100;
     t.nsec = ten_ms % 100 * 10000000u;
     if (utc & 0x80) {

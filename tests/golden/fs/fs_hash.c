@@ -11,7 +11,7 @@
  * f d l o, ads for streams, m for file-system metadata files, e for what failed (the message in
  * place of the hash).  Exit: 0 listed (with or without e lines), 2 not opened.
  */
-#include "base/cleanup.h"
+#include "base/range.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "blk/evidence.h"
@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_DEPTH 64
 
@@ -248,7 +249,9 @@ static int open_volume(char *names, uint64_t off, uint64_t size, struct blkdev *
     rc = blk_concat_new(parts, n, "", &disk, err);
     if (rc)
         return rc;
-    rc = blk_slice_new(disk, off, size ? size : disk->size - off, "", out, err);
+    off = vd_min(off, disk->size);
+    size = size ? vd_min(size, disk->size - off) : disk->size - off; /* partitions may be cut */
+    rc = blk_slice_new(disk, off, size, "", out, err);
     if (rc)
         blk_unref(disk);
     return rc;
