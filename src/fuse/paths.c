@@ -133,7 +133,7 @@ int paths_new(struct paths **out, struct vd_err *err)
         s = &p->shard[i];
         (void)pthread_mutex_init(&s->lock, NULL);
         s->n_buckets = FIRST_BUCKETS;
-        s->bucket = calloc(FIRST_BUCKETS, sizeof(struct entry *));
+        s->bucket = calloc(FIRST_BUCKETS, sizeof(*s->bucket));
         if (!s->bucket)
             goto no_memory;
     }

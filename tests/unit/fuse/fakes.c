@@ -290,7 +290,7 @@ int tree_getattr(struct tree *tree, uint64_t node, struct stat *out, struct vd_e
 int tree_lookup(struct tree *tree, uint64_t parent, const char *name, uint64_t *out_node,
                 struct vd_err *err)
 {
-    unsigned number;
+    unsigned long number;
     size_t i;
 
     (void)tree;
@@ -300,9 +300,12 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *name, uint64_t *
             return 0;
         }
     }
-    if (parent == NODE_MANY && sscanf(name, "entry-%u", &number) == 1 && number < MANY) {
-        *out_node = NODE_FIRST_OF_MANY + number;
-        return 0;
+    if (parent == NODE_MANY && strncmp(name, "entry-", 6) == 0) {
+        number = strtoul(name + 6, NULL, 10);
+        if (number < MANY) {
+            *out_node = NODE_FIRST_OF_MANY + number;
+            return 0;
+        }
     }
     return vd_fail(err, VD_ENOENT, "no %s", name);
 }

@@ -97,7 +97,7 @@ static unsigned lines_on_stderr(struct fixture *f, unsigned n, const char *text)
 {
     struct log_event read = {.op = AUDIT_READ, .obj = 2, .off = 8192, .len = 4096, .error = EIO};
     char buf[8192], *at = buf;
-    int pipe_fd[2], saved = dup(STDERR_FILENO);
+    int pipe_fd[2] = {-1, -1}, saved = dup(STDERR_FILENO);
     unsigned i, lines = 0;
     ssize_t got;
 

@@ -140,7 +140,7 @@ static void *hammer(void *arg)
                 return arg;
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
-             3 * WHO_TTL_MS);
+             3L * WHO_TTL_MS);
     return NULL;
 }
 
