@@ -7,6 +7,7 @@
 #include "tree/info_facts.h"
 #include "tree/timetext.h"
 
+#include "base/text.h"
 #include "base/version.h"
 
 #include <inttypes.h>
@@ -276,7 +277,8 @@ char *case_info_json(const struct vd_case *c, const struct case_context *context
     struct json j = {.failed = false};
     struct info_facts facts;
     json_t *root;
-    char *out = NULL, *line;
+    struct vd_str line = VD_STR_INIT;
+    char *out = NULL;
 
     /* The library would open /dev/urandom for its hash tables; all keys are ours. */
     json_object_seed(1);
@@ -297,11 +299,9 @@ char *case_info_json(const struct vd_case *c, const struct case_context *context
         out = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     info_facts_clear(&facts);
-    line = out ? realloc(out, strlen(out) + 2) : NULL; /* a text file ends in a line end */
-    if (!line) {
-        free(out);
+    if (!out)
         return NULL;
-    }
-    (void)strcat(line, "\n");
-    return line;
+    vd_str_addf(&line, "%s\n", out); /* a text file ends in a line end */
+    free(out);
+    return vd_str_take(&line);
 }

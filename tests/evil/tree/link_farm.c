@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define N_LINKS 8
+#define N_LINKS 6
 #define N_FARMS 10000
 
 struct farm {
@@ -58,7 +58,7 @@ static void start(struct farm *f, const char *tmp)
 static void random_target(const uint8_t **random, char *out, size_t size)
 {
     static const char *const parts[] = {"..", "..", "..", "a",  "b",  "l0", "l1", "l2",
-                                        "l3", "l4", "l5", "l6", "l7", ".",  "",   "a"};
+                                        "l3", "l4", "l5", "l0", "l3", ".",  "",   "a"};
     size_t n = *(*random)++ % 7 + 1, i;
 
     (void)snprintf(out, size, "%s", *(*random)++ % 4 == 0 ? "/" : "");
