@@ -179,8 +179,8 @@ static int search_dir(struct walk *w, unsigned dir, struct image **out, size_t *
         if (entry->dir != dir || is_member(w->chain, entry))
             continue;
         if (!chain_identity_fits(child, entry)) {
-            if (!is_hinted(child, w->index.file_name[i]))
-                reason_misfit(w, entry);
+            if (entry->identity[0] && !is_hinted(child, w->index.file_name[i]))
+                reason_misfit(w, entry); /* extents and the like have no identity */
             continue;
         }
         if (*out) {

@@ -2,11 +2,13 @@
 /*
  * Raw: the file is the disk.  It has no mark, no identity and no parent; it takes what no other
  * format claims.  Because of that it says aloud when the name suggests that the file is only a
- * part of something: an extent of a VMDK, or the first piece of a split image.
+ * part of something (an extent of a VMDK, the first piece of a split image), and refuses containers
+ * that are known but not supported.
  */
 #include "image/image.h"
 
 #include "base/cleanup.h"
+#include "base/range.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -19,6 +21,69 @@ static enum image_probe raw_probe(const struct image_window *window)
 {
     (void)window;
     return IMAGE_YES;
+}
+
+/* Containers that this program does not read.  Their bytes are not the disk's: showing them as a
+ * raw disk would be wrong without a word.  `off` counts from the start, or from the end if
+ * negative. */
+static const struct container {
+    const char *name;
+    int off;
+    uint8_t len;
+    const char *magic;
+    bool refuse; /* false: a warning, since any disk may begin like that */
+} containers[] = {
+    {"a QCOW image", 0, 4, "QFI\xfb", true},
+    {"a QED image", 0, 4, "QED\0", true},
+    {"a VirtualBox VDI image", 64, 4, "\x7f\x10\xda\xbe", true},
+    {"a Parallels HDD image", 0, 16, "WithoutFreeSpace", true},
+    {"a Parallels HDD image", 0, 16, "WithouFreSpacExt", true},
+    {"an EWF (EnCase) image", 0, 8, "EVF\x09\x0d\x0a\xff\0", true},
+    {"an EWF2 (EnCase 7) image", 0, 8, "EVF2\x0d\x0a\x81\0", true},
+    {"an EWF (EnCase) logical image", 0, 8, "LVF\x09\x0d\x0a\xff\0", true},
+    {"an EWF2 (EnCase 7) logical image", 0, 8, "LEF2\x0d\x0a\x81\0", true},
+    {"an AFF image", 0, 7, "AFF10\r\n", true},
+    {"an encrypted Apple disk image", 0, 8, "encrcdsa", true},
+    {"an encrypted Apple disk image", -8, 8, "cdsaencr", true},
+    {"an Apple disk image (DMG)", -512, 4, "koly", true},
+    {"an Apple sparse disk image", 0, 4, "sprs", true},
+    {"a gzip file", 0, 3, "\x1f\x8b\x08", false},
+    {"an xz file", 0, 6,
+     "\xfd"
+     "7zXZ\0",
+     false},
+    {"a bzip2 file", 0, 3, "BZh", false},
+    {"a Zstandard file", 0, 4, "\x28\xb5\x2f\xfd", false},
+    {"a 7z archive", 0, 6, "7z\xbc\xaf\x27\x1c", false},
+    {"a ZIP archive", 0, 4, "PK\x03\x04", false},
+};
+
+static int refuse_container(struct blkdev *file, const char *name, struct vd_facts *facts,
+                            struct vd_err *err)
+{
+    uint8_t bytes[16];
+    size_t i;
+
+    for (i = 0; i < sizeof(containers) / sizeof(containers[0]); i++) {
+        const struct container *c = &containers[i];
+        uint64_t back = c->off < 0 ? (uint64_t)-c->off : 0;
+        uint64_t off = back ? file->size - back : (uint64_t)c->off;
+        int rc;
+
+        if (back > file->size || !vd_range_inside(off, c->len, file->size))
+            continue;
+        rc = blk_read(file, off, bytes, c->len, err);
+        if (rc)
+            return rc;
+        if (memcmp(bytes, c->magic, c->len) != 0)
+            continue;
+        if (c->refuse)
+            return vd_fail(err, VD_EUNSUPPORTED, "%s: %s: this format is not supported", name,
+                           c->name);
+        vd_fact_add(facts, VD_FACT_WARNING, "container",
+                    "the file begins like %s; it is shown as a raw disk", c->name);
+    }
+    return 0;
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -55,8 +120,13 @@ static bool has_second_piece(const struct blk_source *source, unsigned dir, cons
 static int raw_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
+    int rc;
+
     if (file->size == 0)
         return vd_fail(err, VD_ENOTFORMAT, "%s: the file is empty", name);
+    rc = refuse_container(file, name, &out->facts, err);
+    if (rc)
+        return rc;
     out->dev = blk_ref(file);
     (void)vd_text_copy(out->kind, sizeof(out->kind), "raw");
     if (file->size % 512)

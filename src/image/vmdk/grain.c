@@ -63,7 +63,7 @@ static int inflate_with_zlib(const uint8_t *src, size_t src_len, uint8_t *dst, s
     }
     if (rc == Z_MEM_ERROR)
         return vd_fail(err, VD_ENOMEM, "out of memory");
-    if (rc == Z_BUF_ERROR && z.avail_out == 0)
+    if (rc == Z_BUF_ERROR && z.avail_out == 0 && z.avail_in > 0)
         return vd_fail(err, VD_ECORRUPT, "the compressed grain inflates to more than %zu bytes",
                        max);
     return vd_fail(err, VD_ECORRUPT, "the compressed grain cannot be inflated (zlib %d)", rc);

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 include(${CMAKE_CURRENT_LIST_DIR}/vhd.cmake OPTIONAL)
+include(${CMAKE_CURRENT_LIST_DIR}/vmdk.cmake OPTIONAL)
