@@ -33,6 +33,12 @@ static const struct {
     {"vhdx-diff-avhdx", "Generation 1_49C4BAF3-4B25-4406-8C4B-D39E65C32385.avhdx"},
 };
 
+/* Unpack to more than 600 MB; golden/corpus-vhdx reads them in full. */
+static bool is_slow(const char *id)
+{
+    return strcmp(id, "vhdx-lvm2") == 0 || strcmp(id, "vhdx-xfs4") == 0;
+}
+
 static const char *parent_of(const char *id)
 {
     size_t i;
@@ -162,8 +168,11 @@ static void every_case(void **state)
             col[i] = strsep(&p, "\t");
         if (!col[7] || (strcmp(col[1], "vhd") != 0 && strcmp(col[1], "vhdx") != 0))
             continue;
-        check_case(col);
         n++;
+        if (is_slow(col[0]) && !getenv("VDISKFS_SLOW"))
+            (void)printf("%s: left out, set VDISKFS_SLOW=1\n", col[0]);
+        else
+            check_case(col);
     }
     free(line);
     (void)fclose(f);
