@@ -122,7 +122,8 @@ int audit_start(struct audit_writer *writer, struct vd_err *err);
  * worker claimed but never committed are told in the close record; call when the worker has ended
  * (claims of a living one get two seconds).  A worker that still runs sees audit_failed from here.
  * Frees writer and ring in this process, also on failure: VD_EAUDIT, the log then stays open and
- * ring.wal beside it for recovery.  Works without audit_start.  NULL is allowed. */
+ * ring.wal beside it for recovery.  Works without audit_start.  NULL is allowed.  After
+ * audit_forget_writer (worker) it only frees. */
 int audit_close(struct audit_writer *writer, enum audit_close_reason how, struct vd_err *err);
 
 #endif

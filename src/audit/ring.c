@@ -139,6 +139,46 @@ bool ring_other_dead(const struct audit_ring *ring)
 /* ---- audit_log ---------------------------------------------------------------------------------
  */
 
+/* A slot goes from one producer over the writer to the next one.  ThreadSanitizer does not see the
+ * writer when it is another process: these tell it that a claim comes after the commits that made
+ * room for it.  In other builds they are nothing. */
+#if defined(__SANITIZE_THREAD__)
+#define RING_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RING_TSAN 1
+#endif
+#endif
+#ifdef RING_TSAN
+#include <sanitizer/tsan_interface.h>
+
+static void tsan_see_room(const struct audit_ring *ring, uint64_t seq, size_t n)
+{
+    size_t i;
+
+    __tsan_acquire(&ring->shared->tail);
+    for (i = 0; i < n; i++)
+        (void)atomic_load_explicit(word_at(ring, seq + i), memory_order_acquire);
+}
+
+static void tsan_copied(const struct audit_ring *ring)
+{
+    __tsan_release(&ring->shared->tail);
+}
+#else
+static void tsan_see_room(const struct audit_ring *ring, uint64_t seq, size_t n)
+{
+    (void)ring;
+    (void)seq;
+    (void)n;
+}
+
+static void tsan_copied(const struct audit_ring *ring)
+{
+    (void)ring;
+}
+#endif
+
 enum claim { CLAIM_OK, CLAIM_FULL, CLAIM_CLOSED };
 
 static enum claim claim(struct audit_ring *ring, size_t n, uint64_t *out_seq)
@@ -152,6 +192,7 @@ static enum claim claim(struct audit_ring *ring, size_t n, uint64_t *out_seq)
         if (head + n - atomic_load_explicit(&s->tail, memory_order_acquire) > ring->n_slots)
             return CLAIM_FULL;
     } while (!atomic_compare_exchange_weak(&s->head, &head, head + n));
+    tsan_see_room(ring, head, n);
     /* Says how long the claim is, should this process die before the commit. */
     atomic_store_explicit(word_at(ring, head), htole64(AUDIT_RING_CLAIMED | (n - 1)),
                           memory_order_relaxed);
@@ -168,6 +209,7 @@ static void commit(struct audit_ring *ring, uint8_t *record, size_t n, uint64_t 
     audit_record_finish(record, n, seq);
     memcpy(slot + 8, record + 8, here * AUDIT_SLOT - 8);
     memcpy(ring->slots, record + here * AUDIT_SLOT, (n - here) * AUDIT_SLOT);
+    tsan_copied(ring);
     atomic_store(word_at(ring, seq), htole64(seq + 1));
 }
 

@@ -421,6 +421,10 @@ int audit_close(struct audit_writer *w, enum audit_close_reason how, struct vd_e
 
     if (!w)
         return 0;
+    if (w->ring.worker) { /* audit_forget_writer left only memory */
+        writer_free(w);
+        return 0;
+    }
     stop_thread(w);
     w->ring.writer = NULL;
     if (!drain(w) || !append_close(w, how)) {

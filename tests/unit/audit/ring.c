@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define MILLION 200000u
+#define MILLION 80000u
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define MILLION 200000u
+#define MILLION 80000u
 #endif
 #endif
 #ifndef MILLION
@@ -197,6 +197,35 @@ static void usual_ring(void **state)
     two_processes(0);
 }
 
+/* A worker's handle in this process: the path without the lock, with the writer in view of
+ * ThreadSanitizer. */
+static void two_handles(void **state)
+{
+    struct audit_ring *supervisor, worker;
+    struct audit_report r;
+    struct census c;
+    int i;
+
+    (void)state;
+    open_session(1);
+    worker = *ring;
+    worker.worker = true;
+    worker.writer = NULL;
+    worker.lifeline[1] = dup(ring->lifeline[1]);
+    supervisor = ring;
+    assert_ok(audit_start(writer, &err));
+    ring = &worker;
+    run_producers(1, MILLION / THREADS);
+    ring = supervisor;
+    run_producers(5, MILLION / THREADS);
+    assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err));
+    (void)close(worker.lifeline[1]);
+    census(&c, &r);
+    assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
+    for (i = 1; i <= THREADS; i++)
+        assert_int_equal(c.last[i], MILLION / THREADS);
+}
+
 static void nap_us(long us)
 {
     const struct timespec t = {us / 1000000, us % 1000000 * 1000};
@@ -339,6 +368,7 @@ static int orphan(int (*worker)(void))
     assert_int_equal(read(to_test[0], &code, 1), 1);
     (void)alarm(0);
     (void)close(to_test[0]);
+    assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err)); /* only frees */
     return code;
 }
 
@@ -381,6 +411,16 @@ static void supervisor_killed(void **state)
     assert_int_equal(orphan(wait_for_disk), 0);
 }
 
+/* Until the worker has got there. */
+static void wait_for_step(uint64_t step)
+{
+    int i;
+
+    for (i = 0; i < 60000 && atomic_load(&acked[0]) < step; i++)
+        nap_us(1000);
+    assert_true(atomic_load(&acked[0]) >= step);
+}
+
 /* The supervisor is killed while it seals: what is in the frames and in the ring together is
  * everything that was logged. */
 static void supervisor_killed_while_sealing(void **state)
@@ -400,8 +440,9 @@ static void supervisor_killed_while_sealing(void **state)
         if (supervisor == 0) {
             if (fork() == 0) {
                 audit_forget_writer(writer);
-                run_producers(5, 200000);
                 atomic_store(&acked[0], 1);
+                run_producers(5, 200000);
+                atomic_store(&acked[0], 2);
                 _exit(0);
             }
             if (audit_start(writer, NULL))
@@ -410,12 +451,12 @@ static void supervisor_killed_while_sealing(void **state)
             _exit(0);
         }
         audit_forget_writer(writer);
-        nap_us(3000 + round * 1234);
+        wait_for_step(1);
+        nap_us(round * 1234);
         assert_int_equal(kill(supervisor, SIGKILL), 0);
         assert_int_equal(waitpid(supervisor, NULL, 0), supervisor);
-        for (i = 0; i < 1000 && !atomic_load(&acked[0]); i++)
-            nap_us(10000);
-        assert_int_equal(atomic_load(&acked[0]), 1);
+        wait_for_step(2);
+        assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err)); /* only frees */
         census(&c, &r);
         for (i = 5; i <= THREADS; i++)
             sum += atomic_load(&acked[i]);
@@ -450,6 +491,7 @@ static void hostile_worker(void **state)
         pid_t pid;
 
         open_session(1);
+        assert_ok(audit_wait(ring, 0, &err)); /* what is sealed is out of reach */
         pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
@@ -516,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(smallest_ring, setup, teardown),
         cmocka_unit_test_setup_teardown(usual_ring, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_handles, setup, teardown),
         cmocka_unit_test_setup_teardown(worker_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(holes, setup, teardown),
         cmocka_unit_test_setup_teardown(unfinished_claim_of_a_living_worker, setup, teardown),
