@@ -89,10 +89,10 @@ static void hint_hfs_catalogue(struct blkdev *volume, uint64_t base, const uint8
         return;
     left = (uint64_t)vd_be32(node + 24) * vd_be16(node + 32); /* byte offset of the leaf */
     for (i = 0; i < 8; i++) {
-        uint64_t bytes = vd_be32(header + 292 + 8 * i) * block;
+        uint64_t bytes = vd_be32(header + 292 + 8 * (size_t)i) * block;
 
         if (left < bytes) {
-            add(w, base + left, vd_be32(header + 288 + 8 * i), block, vd_be16(node + 32));
+            add(w, base + left, vd_be32(header + 288 + 8 * (size_t)i), block, vd_be16(node + 32));
             return;
         }
         left -= bytes;

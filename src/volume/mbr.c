@@ -260,7 +260,7 @@ static int scan_extended(struct scan *s, struct ebr_walk *w, const struct mbr_en
                          struct vd_err *err)
 {
     uint64_t n_sectors = s->disk->size / s->table->sector_size;
-    struct mbr ebr;
+    struct mbr ebr = {0};
     int rc;
 
     w->first = w->here = container->first;

@@ -12,8 +12,9 @@
  * BitLocker (all kinds), ReFS and LDM's metadata partition are looked for here as well, because
  * libblkid 2.38 knows them incompletely or not at all.
  *
- * Copying is by blk_map: runs of zeros cost nothing.  Blocks that cannot be read stay holes,
- * except the first, without which nothing can be said.  Any thread; no shared state.
+ * Reads are few and large; pieces that the map calls empty are not read at all.  Blocks that cannot
+ * be read stay holes, except the first, without which nothing can be said.  Any thread; no shared
+ * state.
  */
 #include "volume/internal.h"
 
@@ -103,30 +104,36 @@ static int copy_piece(const struct copy *c, uint64_t off, size_t len, struct vd_
     return 0;
 }
 
+/* Does the map say that [off, off+len) holds nothing to copy? */
+static bool is_hole(const struct copy *c, uint64_t off, uint64_t len)
+{
+    while (len) {
+        struct blk_extent run;
+
+        if (blk_map(c->volume, off, len, &run, NULL) || run.status == BLK_DATA ||
+            run.status == BLK_UNKNOWN)
+            return false;
+        off += vd_min(run.len, len);
+        len -= vd_min(run.len, len);
+    }
+    return true;
+}
+
 /* Copies [off, off+len), cut at the end of the volume. */
 static int copy_window(const struct copy *c, uint64_t off, uint64_t len, struct vd_err *err)
 {
+    uint64_t n;
+    int rc = 0;
+
     if (off >= c->volume->size)
         return 0;
     len = vd_min(len, c->volume->size - off);
-    while (len) {
-        struct blk_extent run;
-        uint64_t n = vd_min(len, CHUNK);
-        bool empty = false;
-        int rc;
-
-        if (blk_map(c->volume, off, len, &run, NULL) == 0) {
-            empty =
-                run.status == BLK_ZEROS || run.status == BLK_ABSENT || run.status == BLK_UNREADABLE;
-            n = vd_min(run.len, empty ? len : n);
-        }
-        rc = empty ? 0 : copy_piece(c, off, (size_t)n, err);
-        if (rc)
-            return rc;
-        off += n;
-        len -= n;
+    for (; len && !rc; off += n, len -= n) {
+        n = vd_min(len, CHUNK);
+        if (!is_hole(c, off, n))
+            rc = copy_piece(c, off, (size_t)n, err);
     }
-    return 0;
+    return rc;
 }
 
 static int copy_all(const struct copy *c, const uint8_t *first, size_t first_len,
@@ -178,10 +185,7 @@ static void probe_value(blkid_probe probe, const char *name, char *dst, size_t s
 
     if (blkid_probe_lookup_value(probe, name, &data, &len) != 0 || !data)
         return;
-    len = strnlen(data, len);
-    while (len && data[len - 1] == ' ')
-        len--;
-    vd_text_printable(data, len, dst, size);
+    vd_text_printable(data, strnlen(data, len), dst, size);
 }
 
 static void take_usage(blkid_probe probe, struct volume_content *out)
