@@ -164,7 +164,7 @@ void vmdk_header_report(const struct vmdk_header *h, const char *file, struct vd
                     "%s: the header names compression method %u, but its flags say that grains are "
                     "not compressed",
                     file, h->compression);
-    if (h->capacity_sectors % h->grain_sectors)
+    if (h->grain_sectors && h->capacity_sectors % h->grain_sectors)
         vd_fact_add(facts, VD_FACT_INFO, "last_grain",
                     "%s: the capacity is not a multiple of the grain size: the last grain is short",
                     file);
