@@ -96,10 +96,11 @@ int tree_seek(struct tree *tree, uint64_t node, uint64_t off, bool want_data, ui
  * VD_ELIMIT: the target does not fit PATH_MAX. */
 int tree_readlink(struct tree *tree, uint64_t node, unsigned depth, char **out, struct vd_err *err);
 
-/* Extended attributes user.vdiskfs.*: names, NUL-separated; caller frees. */
+/* Extended attributes user.vdiskfs.* (of links, devices, FIFOs and sockets vdiskfs.*, because Linux
+ * gives user.* to regular files and directories only): names, NUL-separated; caller frees. */
 int tree_listxattr(struct tree *tree, uint64_t node, char **out, size_t *out_len,
                    struct vd_err *err);
-/* VD_ENOENT: no such attribute (ENODATA). */
+/* Either spelling on any node.  VD_ENOENT: no such attribute (ENODATA). */
 int tree_getxattr(struct tree *tree, uint64_t node, const char *name, char **out, size_t *out_len,
                   struct vd_err *err);
 

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Extended attributes user.vdiskfs.*: what stat(2) has no room for.  Values are text without a line
- * end, except link_raw.  An attribute that does not apply is not listed (ENODATA).  The evidence's
+ * end, except link_raw.  An attribute that does not apply is not listed (ENODATA).
+ *
+ * Linux gives user.* attributes to regular files and directories only (xattr(7)): of a symbolic
+ link
+ * or a device the kernel answers ENODATA without asking.  There the same attributes are listed
+ * without "user.", as vdiskfs.*, which the kernel passes on; both spellings are answered.
+ *
+  The evidence's
  * own security.*, trusted.* and system.* attributes are never shown: no part of the kernel may act
  * on them.
  *
@@ -32,6 +39,7 @@
 #include <string.h>
 
 #define PREFIX "user.vdiskfs."
+#define SHORT  "vdiskfs." /* for what is neither regular file nor directory */
 
 /* What a getter gets.  `attr` is zero for what is not in a file system. */
 struct subject {
@@ -296,17 +304,20 @@ int tree_listxattr(struct tree *tree, uint64_t node, char **out, size_t *out_len
 {
     struct vd_str names = VD_STR_INIT;
     struct subject s = {0};
+    const char *prefix = PREFIX;
     size_t i;
     int rc = find_subject(tree, node, &s, err);
 
     if (rc)
         return rc;
+    if (s.in_fs && s.attr.kind != FS_FILE && s.attr.kind != FS_DIR)
+        prefix = SHORT;
     for (i = 0; i < TABLE_N; i++) {
         struct vd_str value = VD_STR_INIT;
 
         /* One that exists but cannot be read is listed; reading it gives the error. */
         if (table[i].get(&s, &value, NULL) != -VD_ENOENT) {
-            vd_str_add(&names, PREFIX);
+            vd_str_add(&names, prefix);
             vd_str_add_bytes(&names, table[i].name, strlen(table[i].name) + 1);
         }
         vd_str_clear(&value);
@@ -322,9 +333,13 @@ int tree_getxattr(struct tree *tree, uint64_t node, const char *name, char **out
     size_t i;
     int rc;
 
-    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
+    if (strncmp(name, PREFIX, strlen(PREFIX)) == 0)
+        name += strlen(PREFIX);
+    else if (strncmp(name, SHORT, strlen(SHORT)) == 0)
+        name += strlen(SHORT);
+    else
         return vd_fail(err, VD_ENOENT, "no such attribute");
-    for (i = 0; i < TABLE_N && strcmp(table[i].name, name + strlen(PREFIX)) != 0; i++)
+    for (i = 0; i < TABLE_N && strcmp(table[i].name, name) != 0; i++)
         ;
     if (i == TABLE_N)
         return vd_fail(err, VD_ENOENT, "no such attribute");

@@ -132,6 +132,14 @@ static void through_the_tree(void **state)
         assert_int_equal(len, 4);
         assert_memory_equal(target, raw, 4);
         free(target);
+        assert_ok(
+            tree_getxattr(f.tree, node_object(1, 10, 0), "vdiskfs.link_raw", &target, &len, &err));
+        assert_int_equal(len, 4);
+        free(target);
+        /* what is listed on a link must be readable on a link */
+        assert_ok(tree_listxattr(f.tree, node_object(1, 10, 0), &target, &len, &err));
+        assert_int_equal(strncmp(target, "vdiskfs.kind", len), 0);
+        free(target);
         assert_true(tree_readlink(f.tree, TREE_ROOT, 0, &target, &err) < 0);
         tree_free(f.tree);
         f.tree = NULL;
