@@ -387,7 +387,7 @@ static int scan_table(struct vhd_disk *disk, uint64_t disk_size, struct vd_facts
                       struct vd_err *err)
 {
     struct scan scan = {.budget = CHECK_BYTES};
-    uint32_t entry[WINDOW];
+    uint32_t entry[WINDOW] = {0};
     uint64_t block;
     int rc;
 

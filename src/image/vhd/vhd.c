@@ -189,7 +189,7 @@ static int find_footer(struct blkdev *file, struct vhd_found *out, struct vd_fac
 static int vhd_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
-    struct vhd_found found;
+    struct vhd_found found = {0};
     bool from_geometry;
     char uuid[37];
     uint64_t size;

@@ -80,8 +80,9 @@ int vhdx_header_choose(const uint8_t *first, const uint8_t *second, struct vhdx_
     bool bad2 = decode_copy(second, &h[1], &why[1]) != 0;
 
     if (bad1 && bad2)
-        return vd_fail(err, VD_ECORRUPT, "both headers are damaged: header 1: %s; header 2: %s",
-                       why[0].msg, why[1].msg);
+        return vd_fail(err, why[0].cls == VD_EIO && why[1].cls == VD_EIO ? VD_EIO : VD_ECORRUPT,
+                       "both headers are damaged: header 1: %s; header 2: %s", why[0].msg,
+                       why[1].msg);
     if (bad1 || bad2) {
         vd_fact_add(facts, VD_FACT_WARNING, "vhdx_header",
                     "header %d is damaged (%s): header %d was used", bad1 ? 1 : 2,

@@ -88,7 +88,7 @@ static int read_regions(struct blkdev *base, const struct vhdx_header *header,
     rc2 = read_table(base, VHDX_REGIONS2_OFF, raw + VHDX_TABLE_SIZE, header, &r[1], &why[1]);
     /* A table that asks for something unknown is not a damaged one: nobody may go around it. */
     if (rc1 && (rc2 || rc1 == -VD_EUNSUPPORTED))
-        return vd_fail(err, rc1 == -VD_EUNSUPPORTED ? VD_EUNSUPPORTED : VD_ECORRUPT,
+        return vd_fail(err, rc1 == -VD_EUNSUPPORTED || rc1 == rc2 ? why[0].cls : VD_ECORRUPT,
                        "region table 1: %s%s%s", why[0].msg, rc2 ? "; region table 2: " : "",
                        rc2 ? why[1].msg : "");
     if (rc1 || rc2)
@@ -286,8 +286,9 @@ static int vhdx_open(struct blkdev *file, const char *name, const struct blk_sou
         rc = read_header(file, &header, &out->facts, err);
     if (rc == 0)
         rc = replay_log(file, &header, &base, &out->facts, err);
-    if (rc == 0)
-        rc = read_regions(base, &header, &layout.regions, &out->facts, err);
+    if (rc || !base)
+        return rc;
+    rc = read_regions(base, &header, &layout.regions, &out->facts, err);
     if (rc == 0)
         rc = read_metadata(base, &layout.regions.metadata, &layout.metadata, &out->facts, err);
     if (rc)
