@@ -30,8 +30,8 @@ struct command_line {
 };
 
 struct readiness {
-    int pipe;    /* write end, -1 in the foreground */
-    int null_fd; /* /dev/null, opened beforehand */
+    int pipe;         /* write end, -1 in the foreground */
+    int saved_stderr; /* daemon mode: where errors go until the mount is usable, else -1 */
 };
 
 static void announce(void *ctx)
@@ -43,13 +43,34 @@ static void announce(void *ctx)
         return;
     if (chdir("/"))
         return; /* cannot happen to a root directory; without it the shell's one stays busy */
-    (void)dup2(ready->null_fd, STDIN_FILENO);
-    (void)dup2(ready->null_fd, STDOUT_FILENO);
-    (void)dup2(ready->null_fd, STDERR_FILENO);
     if (write(ready->pipe, &code, 1) != 1)
         return; /* nobody waits any more: the mount works all the same */
     (void)close(ready->pipe);
-    ready->pipe = -1;
+    (void)close(ready->saved_stderr);
+    ready->pipe = ready->saved_stderr = -1;
+}
+
+/* Before the fork of the worker: whoever called us may wait for the end of our output (a pipe), and
+ * the worker, which keeps what it inherits, lives as long as the mount. */
+static int detach_output(struct readiness *ready)
+{
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC), i;
+
+    ready->saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (null_fd < 0 || ready->saved_stderr < 0)
+        return -1;
+    for (i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        if (dup2(null_fd, i) < 0)
+            return -1;
+    (void)close(null_fd);
+    return 0;
+}
+
+static int report(const struct readiness *ready, int rc, const struct vd_err *err)
+{
+    if (ready->saved_stderr >= 0)
+        (void)dup2(ready->saved_stderr, STDERR_FILENO);
+    return command_error("vdiskfs", rc, err);
 }
 
 /* mount(8) passes options it does not know what to do with: -n, -s, -v and -t TYPE. */
@@ -135,7 +156,7 @@ static int run(const struct command_line *line, int argc, char **argv, struct re
         rc = mount_run(&mount, &err);
     }
     image_path_clear(&image);
-    return rc ? command_error("vdiskfs", rc, &err) : VD_EXIT_OK;
+    return rc ? report(ready, rc, &err) : VD_EXIT_OK;
 }
 
 /* The parent's wait; gives the child's verdict. */
@@ -158,8 +179,7 @@ static int run_daemon(const struct command_line *line, int argc, char **argv)
     uint8_t byte;
     pid_t pid;
 
-    ready.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (ready.null_fd < 0 || pipe2(fds, O_CLOEXEC))
+    if (pipe2(fds, O_CLOEXEC))
         return command_error("vdiskfs", vd_fail_errno(&err, VD_EMOUNT, errno, "cannot start"),
                              &err);
     pid = fork();
@@ -169,13 +189,15 @@ static int run_daemon(const struct command_line *line, int argc, char **argv)
         (void)close(fds[1]);
         code = wait_for_child(fds[0]);
         (void)close(fds[0]);
-        (void)close(ready.null_fd);
         return code;
     }
     (void)close(fds[0]);
     (void)setsid();
     ready.pipe = fds[1];
-    code = run(line, argc, argv, &ready);
+    if (detach_output(&ready))
+        code = report(&ready, vd_fail_errno(&err, VD_EMOUNT, errno, "cannot start"), &err);
+    else
+        code = run(line, argc, argv, &ready);
     byte = (uint8_t)code;
     if (ready.pipe >= 0 && write(ready.pipe, &byte, 1) != 1)
         return code;

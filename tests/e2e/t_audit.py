@@ -54,7 +54,7 @@ with Case("audit") as case:
     assert len(mine) == 1, "one process, one identity"
     proc = next(r for r in records if r["op"] == "PROC" and r["pid"] == pid)
     assert os.path.realpath(sys.executable) == proc["exe"] and proc["uid"] == os.getuid(), proc
-    work = [r for r in records if r["proc"] in mine]
+    work = [r for r in records if r.get("proc") in mine]
     nodes = {r["obj"]: r["path"] for r in work if r["op"] in ("OPEN", "OPENDIR")}
     opened = sorted(r["path"] for r in work if r["op"] == "OPEN")
     assert opened == ["disk.img", "p0/info.txt"], opened

@@ -67,7 +67,7 @@ with Case("files") as case:
         # an absolute link leads to the file in the evidence, not to ours
         link = f"{mnt}/p2/fs/home/alice/link-to-passwd"
         assert os.path.realpath(link) == f"{mnt}/p2/fs/etc/passwd", os.readlink(link)
-        assert os.getxattr(link, "user.vdiskfs.link_raw", follow_symlinks=False) == b"/etc/passwd"
+        assert os.getxattr(link, "vdiskfs.link_raw", follow_symlinks=False) == b"/etc/passwd"
 
         # the same in every mount
         numbers = {p: os.lstat(os.path.join(mnt, p)).st_ino for p in ("disk.img", "p1/fs", "p2/fs/etc/passwd")}

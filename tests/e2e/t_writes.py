@@ -21,7 +21,7 @@ WRITE_INTENT = re.compile(rb"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)")
 
 def probe(mode, mnt, outside):
     home = f"{mnt}/p2/fs/home/alice"
-    result = run(PROBER, "--check", mode, mnt, f"{home}/todo.txt", home, f"{home}/latest", f"{mnt}/disk.img",
+    result = run(PROBER, "--check", mode, mnt, f"{home}/todo.txt", home, f"{home}/link-to-passwd", f"{mnt}/disk.img",
                  outside, check=False, env={**os.environ, "VDISKFS_WRITE_CALLS": TABLE})
     assert result.returncode == 0, f"{mode}:\n{result.stdout.decode()}\n{result.stderr.decode()}"
     return result.stdout.count(b"\n")

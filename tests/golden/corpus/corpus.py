@@ -192,7 +192,7 @@ class Checker:
             target = row["sha256"].removeprefix("-> ")
             if not os.path.islink(path):
                 return "is no link"
-            ours = os.getxattr(path, "user.vdiskfs.link_raw", follow_symlinks=False)
+            ours = os.getxattr(path, "vdiskfs.link_raw", follow_symlinks=False)
             return None if ours == unescape(target) else f"leads to {ours!r}, expected {target!r}"
         if row["kind"] == "o":
             return None if os.path.lexists(path) else "is not there"
