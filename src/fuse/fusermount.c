@@ -48,7 +48,7 @@ static char **helper_environment(void)
 static int spawn_prepared(char *const argv[], posix_spawn_file_actions_t *actions,
                           posix_spawnattr_t *attr, pid_t *out_pid)
 {
-    VD_AUTO(free) char **env = helper_environment();
+    char **env = helper_environment();
     sigset_t none;
     int why;
 
@@ -60,6 +60,7 @@ static int spawn_prepared(char *const argv[], posix_spawn_file_actions_t *action
     why = posix_spawn(out_pid, HELPER_PATH, actions, attr, argv, env);
     if (why == ENOENT)
         why = posix_spawnp(out_pid, HELPER, actions, attr, argv, env);
+    free(env);
     return why;
 }
 

@@ -65,9 +65,11 @@ static bool take_u32(const char **p, char end, uint32_t *out)
 
 static bool skip_field(const char **p)
 {
-    VD_AUTO(free) char *field = take_field(p);
+    char *field = take_field(p);
+    bool found = field != NULL;
 
-    return field != NULL;
+    free(field);
+    return found;
 }
 
 /* Behind the optional fields, of which there are zero or more. */

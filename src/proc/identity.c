@@ -132,7 +132,7 @@ static ssize_t read_small(int dirfd, const char *name, char *buf, size_t size)
 
 static int read_status(int dirfd, pid_t pid, struct proc_status *out, struct vd_err *err)
 {
-    char text[TEXT_SIZE];
+    char text[TEXT_SIZE] = "";
     ssize_t n = read_small(dirfd, "status", text, sizeof(text));
 
     if (n < 0)
@@ -142,7 +142,7 @@ static int read_status(int dirfd, pid_t pid, struct proc_status *out, struct vd_
 
 static int read_start(int dirfd, pid_t pid, uint64_t *out, struct vd_err *err)
 {
-    char text[TEXT_SIZE];
+    char text[TEXT_SIZE] = "";
     ssize_t n = read_small(dirfd, "stat", text, sizeof(text));
 
     if (n < 0)
@@ -152,7 +152,7 @@ static int read_start(int dirfd, pid_t pid, uint64_t *out, struct vd_err *err)
 
 static void read_comm(int dirfd, char *out, size_t size)
 {
-    char text[256];
+    char text[256] = "";
     ssize_t n = read_small(dirfd, "comm", text, sizeof(text));
 
     if (n > 0 && text[n - 1] == '\n')
@@ -170,7 +170,7 @@ static void read_exe(int dirfd, char *out, size_t size)
 
 static uint32_t read_id(int dirfd, const char *name)
 {
-    char text[32];
+    char text[32] = "";
     const char *p = text;
     ssize_t n = read_small(dirfd, name, text, sizeof(text));
     uint64_t v;
@@ -210,7 +210,7 @@ int proc_identity_read(pid_t pid, struct proc_identity *out, struct vd_err *err)
 {
     VD_AUTO(fd) int asked = -1;
     VD_AUTO(fd) int group = -1;
-    struct proc_status status;
+    struct proc_status status = {0};
     int rc;
 
     if (pid <= 0)

@@ -19,13 +19,16 @@ static size_t slot_of(const struct seen *s, uint64_t dev, uint64_t ino)
 
 static int grow(struct seen *s, struct vd_err *err)
 {
-    struct seen bigger = {.n = s->n, .cap = s->cap ? 2 * s->cap : 64};
-    size_t i;
+    size_t cap = s->cap ? 2 * s->cap : 64, i;
+    struct seen bigger = {
+        .v = calloc(cap, sizeof(*bigger.v)),
+        .used = calloc(cap, sizeof(*bigger.used)),
+        .cap = cap,
+    };
 
-    bigger.v = calloc(bigger.cap, sizeof(*bigger.v));
-    bigger.used = calloc(bigger.cap, sizeof(*bigger.used));
     if (!bigger.v || !bigger.used) {
-        seen_clear(&bigger);
+        free(bigger.v);
+        free(bigger.used);
         return vd_fail(err, VD_ENOMEM, "out of memory");
     }
     for (i = 0; i < s->cap; i++)
@@ -35,8 +38,11 @@ static int grow(struct seen *s, struct vd_err *err)
             bigger.v[slot] = s->v[i];
             bigger.used[slot] = true;
         }
-    seen_clear(s);
-    *s = bigger;
+    free(s->v);
+    free(s->used);
+    s->v = bigger.v;
+    s->used = bigger.used;
+    s->cap = bigger.cap;
     return 0;
 }
 

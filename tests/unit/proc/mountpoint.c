@@ -87,7 +87,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     }
     off = off < 5 ? off : 5;
     left = 5 - (size_t)off;
-    (void)fuse_reply_buf(req, "hello" + off, left < size ? left : size);
+    (void)fuse_reply_buf(req, &"hello"[off], left < size ? left : size);
 }
 
 static const struct fuse_lowlevel_ops ops = {

@@ -74,7 +74,7 @@ static void each_signal_stops(void **state)
         assert_ok(proc_run(&config, &died, &err));
         assert_false(died);
         assert_int_equal(atomic_load(&s->unmounts), 1);
-        assert_true(now_ns() - start < 1500000000LL);
+        assert_true(now_ns() - start < 5000000000LL);
         join_child(helper);
         shared_free(s);
     }
@@ -118,7 +118,7 @@ static void deaf_worker_gets_two_seconds(void **state)
     assert_fails(proc_run(&config, &died, &err), VD_EIO, "stopped by signal 15 (SIGTERM)");
     took = now_ns() - atomic_load(&s->unmount_ns);
     assert_false(died);
-    assert_true(took >= 1900000000LL && took < 4000000000LL);
+    assert_true(took >= 1900000000LL && took < 10000000000LL);
     join_child(helper);
     shared_free(s);
 }
@@ -132,7 +132,7 @@ static void second_signal_kills_at_once(void **state)
 
     (void)state;
     assert_fails(proc_run(&config, NULL, &err), VD_EIO, "stopped by signal 2 (SIGINT)");
-    assert_true(now_ns() - atomic_load(&s->unmount_ns) < 1000000000LL);
+    assert_true(now_ns() - atomic_load(&s->unmount_ns) < 1900000000LL);
     assert_int_equal(atomic_load(&s->unmounts), 1);
     join_child(helper);
     shared_free(s);
@@ -171,7 +171,7 @@ static void storm_does_not_hold_signals(void **state)
 
     (void)state;
     assert_fails(proc_run(&config, NULL, &err), VD_EIO, "stopped by signal 15");
-    assert_true(now_ns() - start < 2000000000LL);
+    assert_true(now_ns() - start < 5000000000LL);
     join_child(helper);
     shared_free(s);
 }
