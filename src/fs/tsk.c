@@ -346,14 +346,12 @@ static int tsk_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_
     (void)pthread_mutex_unlock(&tsk->lock);
     if (!rc && type == TSK_FS_TYPE_EXFAT && addr != tsk->info->root_inum) {
         struct tsk_exfat_entry entry = {0};
-        struct vd_err e = VD_ERR_INIT;
 
-        if (tsk_exfat_entry(fs, addr, &entry, &e) == 0) {
-            out->flags |= entry.is_system ? FS_ATTR_META : 0;
-            out->mtime = entry.mtime;
-            out->atime = entry.atime;
-            out->btime = entry.btime;
-        }
+        rc = tsk_exfat_entry(fs, addr, &entry, err);
+        out->flags |= entry.is_system ? FS_ATTR_META : 0;
+        out->mtime = entry.mtime;
+        out->atime = entry.atime;
+        out->btime = entry.btime;
     }
     /* in HFS+ a compressed file's size stands with its content, and so does a resource fork's */
     if (!rc && (stream || (type == TSK_FS_TYPE_HFS && out->flags & FS_ATTR_COMPRESSED))) {

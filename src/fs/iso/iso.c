@@ -131,14 +131,20 @@ static int add_extent(const struct iso_fs *iso, const struct iso_record *rec, st
 
 /* Byte offset of the record after the one at `addr`: the next in its sector or, when there is no
  * more in it, the first of the next. */
-static uint64_t next_record(const struct iso_fs *iso, uint64_t addr, uint8_t len)
+static int next_record(const struct iso_fs *iso, uint64_t addr, uint8_t len, uint64_t *out,
+                       struct vd_err *err)
 {
     uint64_t next = addr + len;
     uint8_t first = 0;
+    int rc = 0;
 
-    if (next % ISO_SECTOR && (blk_read(iso->vol, next, &first, 1, NULL) || !first))
-        next += ISO_SECTOR - next % ISO_SECTOR;
-    return next;
+    if (next % ISO_SECTOR) {
+        rc = vd_prefix(err, blk_read(iso->vol, next, &first, 1, err), "directory record");
+        if (!rc && !first)
+            next += ISO_SECTOR - next % ISO_SECTOR;
+    }
+    *out = next;
+    return rc;
 }
 
 static int fill(const struct iso_fs *iso, uint64_t addr, struct fs_content *c, struct vd_err *err)
@@ -156,8 +162,9 @@ static int fill(const struct iso_fs *iso, uint64_t addr, struct fs_content *c, s
     for (n = 1; goes_on && !rc; n++) {
         if (n == MAX_EXTENTS)
             return vd_fail(err, VD_ELIMIT, "more than %u extents", MAX_EXTENTS);
-        addr = next_record(iso, addr, len);
-        rc = load_record(iso, addr, &more, err);
+        rc = next_record(iso, addr, len, &addr, err);
+        if (!rc)
+            rc = load_record(iso, addr, &more, err);
         if (!rc && (more.rec.name_len != first.rec.name_len ||
                     memcmp(more.rec.name, first.rec.name, first.rec.name_len) != 0))
             rc = vd_fail(err, VD_ECORRUPT, "the last extent of the file is missing");
@@ -522,20 +529,24 @@ static int find_descriptors(struct blkdev *vol, uint64_t *primary, uint64_t *jol
 
 /* SUSP 5.3: the entry SP in the root's own record says that there is more to read, and what to
  * skip in all other records.  Rock Ridge is in use if the record has a PX entry. */
-static void find_rock(struct iso_fs *iso)
+static int find_rock(struct iso_fs *iso, const struct iso_record *root, struct vd_err *err)
 {
-    struct iso_rock *rock = malloc(sizeof(*rock));
-    struct loaded root, dot;
+    struct iso_rock *rock;
+    struct loaded dot;
+    int rc =
+        load_record(iso, ((uint64_t)root->block + root->ext_blocks) * iso->block_size, &dot, err);
 
-    if (rock && !load_record(iso, iso->root_addr, &root, NULL) &&
-        !load_record(iso, ((uint64_t)root.rec.block + root.rec.ext_blocks) * iso->block_size, &dot,
-                     NULL) &&
-        dot.rec.system_len >= 7 && memcmp(dot.rec.system, "SP\7\1\xbe\xef", 6) == 0) {
-        iso->rock = true; /* for load_rock */
-        iso->rock = !load_rock(iso, &dot.rec, rock, NULL) && rock->has_px;
-        iso->susp_skip = dot.rec.system[6];
-    }
+    if (rc || dot.rec.system_len < 7 || memcmp(dot.rec.system, "SP\7\1\xbe\xef", 6) != 0)
+        return rc;
+    rock = malloc(sizeof(*rock));
+    if (!rock)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    iso->rock = true; /* for load_rock */
+    rc = load_rock(iso, &dot.rec, rock, err);
+    iso->rock = rock->has_px;
+    iso->susp_skip = dot.rec.system[6];
     free(rock);
+    return rc;
 }
 
 static void fill_info(struct fs *fs, const uint8_t *pvd)
@@ -593,10 +604,11 @@ static int build(struct blkdev *vol, uint64_t primary, uint64_t joliet, const ui
     iso->root_addr = primary + 156;
     if (!vd_is_pow2(iso->block_size) || iso->block_size < 512 || iso->block_size > ISO_SECTOR)
         return vd_fail(err, VD_ECORRUPT, "volume descriptor: blocks of %u bytes", iso->block_size);
-    rc = vd_prefix(err, load_record(iso, iso->root_addr, &root, err), "root directory");
+    rc = load_record(iso, iso->root_addr, &root, err);
+    if (!rc)
+        rc = find_rock(iso, &root.rec, err);
     if (rc)
-        return rc;
-    find_rock(iso);
+        return vd_prefix(err, rc, "root directory");
     if (!iso->rock && joliet) {
         iso->joliet = true;
         iso->root_addr = joliet + 156;

@@ -127,14 +127,13 @@ static int fill_attr(const struct ntfs_fs *n, const struct ntfs_file *file, uint
     out->flags |= flags & NTFS_FILE_SPARSE ? FS_ATTR_SPARSE : 0;
     if ((file->addr < NTFS_FIRST_USER && file->addr != NTFS_ROOT) || in_extend)
         out->flags |= FS_ATTR_META;
-    if (!ntfs_reparse_read(n, file, &rp, NULL)) {
-        out->flags |= rp.tag ? FS_ATTR_REPARSE : 0;
-        if (ntfs_reparse_is_link(rp.tag))
-            out->kind = FS_SYMLINK;
-        ntfs_reparse_clear(&rp);
-    } else {
-        out->flags |= FS_ATTR_REPARSE;
-    }
+    rc = ntfs_reparse_read(n, file, &rp, err);
+    if (rc)
+        return rc;
+    out->flags |= rp.tag ? FS_ATTR_REPARSE : 0;
+    if (ntfs_reparse_is_link(rp.tag))
+        out->kind = FS_SYMLINK;
+    ntfs_reparse_clear(&rp);
     rc = decode_stream(file, stream, out, err);
     if (out->kind == FS_DIR && !stream)
         out->flags &= ~(FS_ATTR_COMPRESSED | FS_ATTR_ENCRYPTED);
