@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/range.h"
+#include "image/named.h"
 #include "image/overlap.h"
 
 #include <inttypes.h>
@@ -30,9 +31,9 @@
 #define WINDOW 1024
 
 /* Bounds of the bitmap check while opening: blocks whose bitmap is looked at, and bytes under clear
- * bits that are read. */
-#define CHECK_BLOCKS 1024u
-#define CHECK_BYTES  (32u << 20)
+ * bits that are read.  A cold disk needs some 10 ms for each. */
+#define CHECK_BLOCKS 64u
+#define CHECK_BYTES  (4u << 20)
 #define CHECK_CHUNK  ((size_t)32 << 10)
 
 struct vhd_disk {
@@ -44,6 +45,7 @@ struct vhd_disk {
     uint32_t block_size;
     uint32_t bitmap_len; /* bytes, padded to whole sectors */
     struct overlap overlap;
+    char *name; /* of the file, for messages; owned */
 };
 
 /* ---- one block ------------------------------------------------------------------------------ */
@@ -212,7 +214,7 @@ static int disk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct b
 
     if (rc && err)
         *err = reason;
-    return vd_at(err, rc, off);
+    return vd_at(err, image_named(err, rc, disk->name), off);
 }
 
 /* A failure below names a position of the file; ours is the one to report. */
@@ -238,9 +240,9 @@ static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len,
                              : vhd_locate(dev, off, len, &ext, err);
 
         if (rc)
-            return vd_at(err, rc, off);
+            return vd_at(err, image_named(err, rc, disk->name), off);
         if (ext.status == BLK_UNREADABLE)
-            return vd_at(err, -(int)err->cls, off);
+            return vd_at(err, image_named(err, -(int)err->cls, disk->name), off);
         n = (size_t)ext.len;
         if (ext.status == BLK_ZEROS)
             memset(p, 0, n);
@@ -255,12 +257,16 @@ static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len,
     return 0;
 }
 
+static void disk_free(struct vhd_disk *disk)
+{
+    overlap_clear(&disk->overlap);
+    free(disk->name);
+    free(disk);
+}
+
 static void disk_close(struct blkdev *dev)
 {
-    struct vhd_disk *disk = dev->priv;
-
-    overlap_clear(&disk->overlap);
-    free(disk);
+    disk_free(dev->priv);
 }
 
 static const struct blk_type disk_type = {
@@ -411,16 +417,30 @@ static int scan_table(struct vhd_disk *disk, uint64_t disk_size, struct vd_facts
 
 /* ---- construction ---------------------------------------------------------------------------- */
 
+/* Private data over `file`, or NULL. */
+static struct vhd_disk *disk_alloc(struct blkdev *file, uint64_t data_end, const char *name)
+{
+    struct vhd_disk *disk = calloc(1, sizeof(*disk));
+
+    if (!disk)
+        return NULL;
+    disk->file = file;
+    disk->data_end = data_end;
+    disk->name = strdup(name);
+    if (disk->name)
+        return disk;
+    free(disk);
+    return NULL;
+}
+
 /* Makes the layer from `disk`, which it takes over in every case. */
-static int disk_new(struct vhd_disk *disk, uint64_t size, const char *label, struct blkdev **out,
-                    struct vd_err *err)
+static int disk_new(struct vhd_disk *disk, uint64_t size, struct blkdev **out, struct vd_err *err)
 {
     struct blkdev *dev = NULL;
-    int rc = blk_new(&disk_type, size, label, disk, &dev, err);
+    int rc = blk_new(&disk_type, size, "", disk, &dev, err);
 
     if (rc) {
-        overlap_clear(&disk->overlap);
-        free(disk);
+        disk_free(disk);
         return rc;
     }
     rc = blk_add_child(dev, blk_ref(disk->file), err);
@@ -434,30 +454,26 @@ static int disk_new(struct vhd_disk *disk, uint64_t size, const char *label, str
     return 0;
 }
 
-int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, const char *label,
+int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, const char *name,
                   struct blkdev **out, struct vd_err *err)
 {
-    struct vhd_disk *disk = calloc(1, sizeof(*disk));
+    struct vhd_disk *disk = disk_alloc(file, data_end, name);
 
     if (!disk)
-        return vd_fail(err, VD_ENOMEM, "%s: out of memory", label);
-    disk->file = file;
-    disk->data_end = data_end;
+        return vd_fail(err, VD_ENOMEM, "out of memory");
     disk->fixed = true;
-    return disk_new(disk, disk_size, label, out, err);
+    return disk_new(disk, disk_size, out, err);
 }
 
 int vhd_dynamic_new(struct blkdev *file, const struct vhd_found *found,
-                    const struct vhd_header *header, uint64_t disk_size, const char *label,
+                    const struct vhd_header *header, uint64_t disk_size, const char *name,
                     struct blkdev **out, struct vd_facts *facts, struct vd_err *err)
 {
-    struct vhd_disk *disk = calloc(1, sizeof(*disk));
+    struct vhd_disk *disk = disk_alloc(file, found->data_end, name);
     int rc;
 
     if (!disk)
-        return vd_fail(err, VD_ENOMEM, "%s: out of memory", label);
-    disk->file = file;
-    disk->data_end = found->data_end;
+        return vd_fail(err, VD_ENOMEM, "out of memory");
     disk->header_offset = found->footer.data_offset;
     disk->table_offset = header->table_offset;
     disk->table_len = (uint64_t)header->max_entries * 4;
@@ -468,9 +484,8 @@ int vhd_dynamic_new(struct blkdev *file, const struct vhd_found *found,
                    VHD_SECTOR);
     rc = scan_table(disk, disk_size, facts, err);
     if (rc) {
-        overlap_clear(&disk->overlap);
-        free(disk);
+        disk_free(disk);
         return rc;
     }
-    return disk_new(disk, disk_size, label, out, err);
+    return disk_new(disk, disk_size, out, err);
 }

@@ -11,6 +11,7 @@
 #include "base/range.h"
 #include "base/text.h"
 #include "image/image.h"
+#include "image/named.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -186,8 +187,7 @@ static int find_footer(struct blkdev *file, struct vhd_found *out, struct vd_fac
     return rc;
 }
 
-static int vhd_open(struct blkdev *file, const char *name, const struct blk_source *source,
-                    unsigned dir, struct image *out, struct vd_err *err)
+static int open_file(struct blkdev *file, const char *name, struct image *out, struct vd_err *err)
 {
     struct vhd_found found = {0};
     bool from_geometry;
@@ -195,8 +195,6 @@ static int vhd_open(struct blkdev *file, const char *name, const struct blk_sour
     uint64_t size;
     int rc;
 
-    (void)source;
-    (void)dir;
     rc = find_footer(file, &found, &out->facts, err);
     if (rc)
         return rc;
@@ -210,6 +208,14 @@ static int vhd_open(struct blkdev *file, const char *name, const struct blk_sour
     }
     return found.footer.disk_type == VHD_FIXED ? open_fixed(file, name, &found, size, out, err)
                                                : open_dynamic(file, name, &found, size, out, err);
+}
+
+static int vhd_open(struct blkdev *file, const char *name, const struct blk_source *source,
+                    unsigned dir, struct image *out, struct vd_err *err)
+{
+    (void)source;
+    (void)dir;
+    return image_named(err, open_file(file, name, out, err), name);
 }
 
 const struct image_format image_format_vhd = {

@@ -98,15 +98,15 @@ int vhd_footer_choose(const uint8_t head[VHD_FOOTER_SIZE], const uint8_t tail[VH
                       struct vd_err *err);
 
 /* The disk of a fixed image: the first `disk_size` bytes of `file`; bytes from `data_end` on are
- * unreadable.  Takes a reference of its own to `file`. */
-int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, const char *label,
+ * unreadable.  Takes a reference of its own to `file`; `name` is the file's, for messages. */
+int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, const char *name,
                   struct blkdev **out, struct vd_err *err);
 
 /* The disk of a dynamic image.  `header` must have passed vhd_header_validate.  Looks once over the
  * allocation table for blocks that share bytes or lie outside the file, and over some sector
  * bitmaps, and reports to `facts`.  Takes a reference of its own to `file`. */
 int vhd_dynamic_new(struct blkdev *file, const struct vhd_found *found,
-                    const struct vhd_header *header, uint64_t disk_size, const char *label,
+                    const struct vhd_header *header, uint64_t disk_size, const char *name,
                     struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/range.h"
+#include "image/named.h"
 #include "image/overlap.h"
 
 #include <inttypes.h>
@@ -50,6 +51,7 @@ struct vhdx_disk {
     uint64_t n_blocks; /* payload blocks */
     uint32_t block_size, chunk_ratio;
     struct overlap overlap;
+    char *name; /* of the file, for messages; owned */
 };
 
 /* ---- one block ------------------------------------------------------------------------------ */
@@ -220,6 +222,7 @@ static int look_through(struct blk_extent *ext, struct vd_err *err)
 static int disk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct blk_extent *out,
                     struct vd_err *err)
 {
+    const struct vhdx_disk *disk = dev->priv;
     struct vd_err reason = VD_ERR_INIT; /* why a run is unreadable: only a read tells */
     int rc = disk_locate(dev, off, max_len, out, &reason);
 
@@ -227,7 +230,7 @@ static int disk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct b
         rc = look_through(out, &reason);
     if (rc && err)
         *err = reason;
-    return vd_at(err, rc, off);
+    return vd_at(err, image_named(err, rc, disk->name), off);
 }
 
 /* A failure below names a position of the file; ours is the one to report. */
@@ -240,6 +243,7 @@ static int to_own_offset(const struct blk_extent *ext, uint64_t off, int rc, str
 
 static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *err)
 {
+    const struct vhdx_disk *disk = dev->priv;
     struct vd_err local = VD_ERR_INIT;
     uint8_t *p = buf;
 
@@ -251,9 +255,9 @@ static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len,
         int rc = disk_locate(dev, off, len, &ext, err);
 
         if (rc)
-            return vd_at(err, rc, off);
+            return vd_at(err, image_named(err, rc, disk->name), off);
         if (ext.status == BLK_UNREADABLE)
-            return vd_at(err, -(int)err->cls, off);
+            return vd_at(err, image_named(err, -(int)err->cls, disk->name), off);
         n = (size_t)ext.len;
         if (ext.status == BLK_ZEROS)
             memset(p, 0, n);
@@ -271,6 +275,7 @@ static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len,
 static void disk_free(struct vhdx_disk *disk)
 {
     overlap_clear(&disk->overlap);
+    free(disk->name);
     free(disk);
 }
 
@@ -393,7 +398,7 @@ static int check_table(const struct vhdx_disk *disk, const struct vhdx_region *b
     return 0;
 }
 
-int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *label,
+int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *name,
                   struct blkdev **out, struct vd_facts *facts, struct vd_err *err)
 {
     const struct vhdx_metadata *metadata = &layout->metadata;
@@ -402,8 +407,13 @@ int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const c
     int rc;
 
     if (!disk)
-        return vd_fail(err, VD_ENOMEM, "%s: out of memory", label);
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
     disk->base = base;
+    disk->name = strdup(name);
+    if (!disk->name) {
+        disk_free(disk);
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
+    }
     disk->taken[0] = layout->log;
     disk->taken[1] = layout->regions.metadata;
     disk->taken[2] = layout->regions.bat;
@@ -416,7 +426,7 @@ int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const c
     if (rc == 0)
         rc = scan_table(disk, facts, err);
     if (rc == 0)
-        rc = blk_new(&disk_type, metadata->disk_size, label, disk, &dev, err);
+        rc = blk_new(&disk_type, metadata->disk_size, "", disk, &dev, err);
     if (rc) {
         disk_free(disk);
         return rc;

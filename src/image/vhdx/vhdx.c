@@ -13,6 +13,7 @@
 #include "base/range.h"
 #include "base/text.h"
 #include "image/image.h"
+#include "image/named.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -270,8 +271,7 @@ static void add_facts(const struct vhdx_header *header, const struct vhdx_metada
     vd_fact_add(facts, VD_FACT_INFO, "physical_sector_size", "%" PRIu32, metadata->physical_sector);
 }
 
-static int vhdx_open(struct blkdev *file, const char *name, const struct blk_source *source,
-                     unsigned dir, struct image *out, struct vd_err *err)
+static int open_file(struct blkdev *file, const char *name, struct image *out, struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *base = NULL;
     struct vhdx_layout layout = {0};
@@ -279,8 +279,6 @@ static int vhdx_open(struct blkdev *file, const char *name, const struct blk_sou
     struct vhdx_header header;
     int rc;
 
-    (void)source;
-    (void)dir;
     rc = read_identifier(file, &out->facts, err);
     if (rc == 0)
         rc = read_header(file, &header, &out->facts, err);
@@ -302,6 +300,14 @@ static int vhdx_open(struct blkdev *file, const char *name, const struct blk_sou
         (void)snprintf(out->identity, sizeof(out->identity), "guid:%s", text);
     }
     return vhdx_disk_new(base, &layout, name, &out->dev, &out->facts, err);
+}
+
+static int vhdx_open(struct blkdev *file, const char *name, const struct blk_source *source,
+                     unsigned dir, struct image *out, struct vd_err *err)
+{
+    (void)source;
+    (void)dir;
+    return image_named(err, open_file(file, name, out, err), name);
 }
 
 const struct image_format image_format_vhdx = {

@@ -171,8 +171,9 @@ struct vhdx_layout {
 };
 
 /* The disk of a fixed or dynamic file.  `base` is the file, or the replayed view of it.  Looks once
- * over the BAT and reports to `facts`.  Takes a reference of its own to `base`. */
-int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *label,
+ * over the BAT and reports to `facts`.  Takes a reference of its own to `base`.
+ * `name` is the file's, for messages. */
+int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *name,
                   struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
 
 #endif

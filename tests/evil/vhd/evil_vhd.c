@@ -48,6 +48,7 @@ static void refused(enum vd_class cls, const char *text)
     struct image image;
 
     assert_fails(open_bytes(&image_format_vhd, b.p, b.len, &image, &err), cls, text);
+    assert_int_equal(strncmp(err.msg, "test.img: ", 10), 0);
     close_image(&image);
 }
 
@@ -69,6 +70,7 @@ static void only_unreadable(size_t from, size_t to, const char *text, const char
         assert_int_equal(ext.status == BLK_UNREADABLE, bad);
         if (bad) {
             assert_fails(blk_read(image.dev, off, buf, sizeof(buf), &err), VD_ECORRUPT, text);
+            assert_int_equal(strncmp(err.msg, "test.img: ", 10), 0);
             assert_true(err.has_offset);
             assert_int_equal(err.offset, off);
             continue;
