@@ -38,7 +38,7 @@ static const struct {
     {8 * GIB + 99, 1001},
 };
 
-static void run(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void run(const char *fmt, ...)
 {
     char command[2048];
     va_list ap;
