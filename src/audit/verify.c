@@ -54,7 +54,7 @@ struct walk {
     bool eof;
 
     int dir_fd;  /* directory of the log, or -1 */
-    int only_fd; /* the one segment file given, or -1 */
+    int only_fd; /* without it: the one file that is the log; taken when it is opened */
     const uint8_t *const *mem;
     const size_t *mem_len;
     size_t n_mem;
@@ -140,7 +140,7 @@ static int segment_open(struct walk *w, uint32_t number, struct source *out)
         out->mem_len = w->mem_len[number];
         return 1;
     }
-    if (w->only_fd >= 0) {
+    if (w->dir_fd < 0) {
         if (number > 0)
             return 0;
         out->fd = w->only_fd;
@@ -189,42 +189,63 @@ static int rest_is_zero(struct walk *w, size_t from, bool *out, uint64_t *out_re
     return 0;
 }
 
-/* The frame at buf[pos] is not whole or not right.  It is a torn tail when it is the beginning of
- * the frame expected and the rest was never written: cut off, or zeros from a page boundary on, as
- * some file systems leave after a power failure.  Everything else is tampering. */
-static int judge_tail(struct walk *w, bool whole, const struct fault *fault, bool last_segment)
+/* Bytes from the start of the frame at buf[pos] to the last page boundary inside it; what lies from
+ * there on may never have reached the disk.  0: the whole frame. */
+static size_t last_page(const struct walk *w)
 {
-    uint64_t off = w->off, rest = 0;
-    uint64_t to_page = PAGE - (w->off % PAGE);
-    struct fault why = *fault;
-    bool zero_head =
-        vd_all_zero(w->buf + w->pos, avail(w) < AUDIT_FRAME_HEADER ? avail(w) : AUDIT_FRAME_HEADER);
-    size_t from = zero_head ? 0 : (size_t)(to_page < avail(w) ? to_page : avail(w));
+    const uint8_t *head = w->buf + w->pos;
+    size_t to_page = (size_t)(PAGE - w->off % PAGE), len;
+    struct fault ignored;
+
+    if (vd_all_zero(head, avail(w) < AUDIT_FRAME_HEADER ? avail(w) : AUDIT_FRAME_HEADER))
+        return 0;
+    if (to_page < AUDIT_FRAME_HEADER) /* the length itself is not to be trusted */
+        return to_page < avail(w) ? to_page : avail(w);
+    len = avail(w) < AUDIT_FRAME_HEADER ? 0 : frame_length(head, &ignored);
+    if (len <= to_page || len > avail(w))
+        return avail(w);
+    return to_page + (len - 1 - to_page) / PAGE * PAGE;
+}
+
+/* Can the frame at buf[pos], not whole or not right, be one whose end was never written: cut off,
+ * or zeros from a page boundary on, as some file systems leave after a power failure?  Says how
+ * many bytes that are. */
+static int is_torn(struct walk *w, bool whole, bool *out, uint64_t *out_bytes, struct fault *why)
+{
+    size_t from = last_page(w);
+
+    *out = false;
+    if (from && !frame_begins(&w->e, w->buf + w->pos, from, why))
+        return 0;
+    if (from < avail(w))
+        return rest_is_zero(w, from, out, out_bytes);
+    *out = !whole && w->eof;
+    *out_bytes = avail(w);
+    return 0;
+}
+
+/* Torn tail or tampered? */
+static int judge_tail(struct walk *w, bool whole, struct fault *fault, bool last_segment)
+{
+    uint64_t off = w->off, bytes = 0;
     bool torn = false;
+    int rc;
 
     if (w->e.closed) {
         tampered(w, off, "something follows the frame that closed the log");
         return 0;
     }
-    if (last_segment && (zero_head || frame_begins(&w->e, w->buf + w->pos, from, &why))) {
-        if (!whole && w->eof && frame_begins(&w->e, w->buf + w->pos, avail(w), &why)) {
-            torn = true;
-            rest = avail(w);
-        } else if (from < avail(w)) {
-            int rc = rest_is_zero(w, from, &torn, &rest);
-
-            if (rc)
-                return rc;
-        }
+    if (last_segment) {
+        rc = is_torn(w, whole, &torn, &bytes, fault);
+        if (rc)
+            return rc;
     }
     if (torn) {
         w->r->verdict = AUDIT_TORN_TAIL;
-        w->r->torn_bytes = rest;
+        w->r->torn_bytes = bytes;
         return 0;
     }
-    if (why.reason[0] == '\0')
-        (void)snprintf(why.reason, sizeof(why.reason), "the frame is cut off");
-    tampered(w, off + why.off, why.reason);
+    tampered(w, off + fault->off, fault->reason[0] ? fault->reason : "the frame is cut off");
     return 0;
 }
 
