@@ -72,6 +72,7 @@ static int image_new(struct blkdev *file, unsigned dir, const char *name,
     }
     image->format = format;
     image->dir = dir;
+    image->file_dev = blk_ref(file);
     if (evidence_identity(file, &id))
         image->file = *id;
     *out = image;
@@ -163,6 +164,7 @@ void image_free(struct image *image)
     if (!image)
         return;
     blk_unref(image->dev);
+    blk_unref(image->file_dev);
     for (i = 0; i < image->n_parent_hints; i++)
         free(image->parent_hint[i]);
     free(image->parent_path);

@@ -103,6 +103,25 @@ static bool is_numbered_extent(const char *name)
            tolower((unsigned char)name[n - 9]) == 'f' && name[n - 10] == '-';
 }
 
+/* A file that is called an image but has no mark of one is a damaged image far more often than a raw
+ * disk under a wrong name: taking it as raw would show the container's bytes as the disk's. */
+static int refuse_misnamed(const char *name, struct vd_err *err)
+{
+    static const char *const endings[] = {".vmdk", ".vhd", ".vhdx", ".avhd", ".avhdx", ".vud"};
+    size_t i;
+
+    if (ends_with(name, "-flat.vmdk") || is_numbered_extent(name))
+        return 0;
+    for (i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+        if (ends_with(name, endings[i]))
+            return vd_fail(err, VD_ENOTFORMAT,
+                           "%s: its name ends in %s, but its first and last bytes are not those of "
+                           "such an image: damaged, or cut short.  (A raw disk under a wrong name "
+                           "opens under a name without that ending.)",
+                           name, endings[i]);
+    return 0;
+}
+
 /* Is there a "name.002" beside "name.001"? */
 static bool has_second_piece(const struct blk_source *source, unsigned dir, const char *name)
 {
@@ -125,6 +144,8 @@ static int raw_open(struct blkdev *file, const char *name, const struct blk_sour
     if (file->size == 0)
         return vd_fail(err, VD_ENOTFORMAT, "%s: the file is empty", name);
     rc = refuse_container(file, name, &out->facts, err);
+    if (rc == 0)
+        rc = refuse_misnamed(name, err);
     if (rc)
         return rc;
     out->dev = blk_ref(file);

@@ -20,7 +20,7 @@ def sleuthkit_files(raw, sector):
     for line in listing.splitlines():
         kind, rest = line.split(" ", 1)
         address, path = rest.split(":\t", 1)
-        if not kind.startswith("r/r"):
+        if not kind.startswith("r/r") or "-144-" in address:  # 144: an index, which is no stream of data
             continue
         found[path] = hashlib.sha256(run("icat", "-o", sector, raw, address).stdout).hexdigest()
     return found
@@ -46,6 +46,8 @@ with Case("files") as case:
             theirs = sleuthkit_files(raw, sector)
             ours = mounted_files(f"{mnt}/{part}/fs")
             for path, digest in theirs.items():
+                if path == "$BadClus:$Bad":  # all hole: icat 4.11.1 prints nothing instead of zeros
+                    continue
                 if ":" in path:  # an alternate data stream: not listed, but it opens
                     assert sha256_file(f"{mnt}/{part}/fs/{path}") == digest, path
                     continue
