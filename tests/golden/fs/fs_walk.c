@@ -26,6 +26,7 @@ struct walk {
     struct vd_str path;
     struct vd_sha256 *sha;
     uint8_t *buf;
+    size_t n_other;
 };
 
 #define BUF (1u << 20)
@@ -86,9 +87,26 @@ static void cut_path(struct walk *w, size_t keep)
     w->path.p[keep] = 0;
 }
 
+/* Looks the name up again: it must lead to the same object (of equal names, to one of them). */
+static void check_lookup(struct walk *w, const char *name, size_t len, const struct fs_entry *want)
+{
+    struct vd_err err = VD_ERR_INIT;
+    struct fs_entry got = {0};
+
+    if (fs_lookup(w->fs, w->stack[w->depth - 1], name, len, &got, &err))
+        give(w, "e", 0, err.msg, NULL);
+    else if (want->stream && got.stream != want->stream && got.stream)
+        give(w, "e", 0, "lookup gives another stream", NULL);
+    else if (!want->stream && got.addr == want->addr && got.kind != want->kind)
+        give(w, "e", 0, "lookup gives another kind", NULL);
+    else if (got.addr != want->addr)
+        w->n_other++; /* a name that stands twice in the directory */
+}
+
 struct stream_walk {
     struct walk *w;
     uint64_t addr;
+    size_t name_at; /* where the file's own name begins in the path */
     const char *kind;
 };
 
@@ -97,7 +115,10 @@ static int one_stream(void *ctx, const struct fs_stream *s)
     struct stream_walk *sw = ctx;
     size_t keep;
 
+    struct fs_entry want = {.addr = sw->addr, .stream = s->stream, .kind = FS_FILE};
+
     add_stream_part(sw->w, s->name, &keep);
+    check_lookup(sw->w, sw->w->path.p + sw->name_at, sw->w->path.len - sw->name_at, &want);
     one_content(sw->w, sw->kind, sw->addr, s->stream, s->size, NULL);
     cut_path(sw->w, keep);
     return 0;
@@ -154,7 +175,9 @@ static int one_entry(void *ctx, const struct fs_entry *entry, uint64_t next)
     (void)next;
     if (keep)
         vd_str_add(&w->path, "/");
+    sw.name_at = w->path.len;
     vd_str_add_bytes(&w->path, entry->name, entry->name_len);
+    check_lookup(w, entry->name, entry->name_len, entry);
     rc = fs_getattr(w->fs, entry->addr, 0, &a, &err);
     if (rc) {
         give(w, "e", 0, err.msg, NULL);

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+vd_unit_test(fs/runs LIBRARIES vd_fs)
+vd_unit_test(fs/dirlist LIBRARIES vd_fs)
+vd_unit_test(fs/cache LIBRARIES vd_fs)
+vd_unit_test(fs/utf16 LIBRARIES vd_fs)
+vd_unit_test(fs/ntfs_decode LIBRARIES vd_fs)
+vd_unit_test(fs/lznt1 LIBRARIES vd_fs)
+vd_unit_test(fs/ext_decode LIBRARIES vd_fs)
+vd_unit_test(fs/iso_decode LIBRARIES vd_fs)
+vd_unit_test(fs/fs LIBRARIES vd_fs)
