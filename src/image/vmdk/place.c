@@ -12,7 +12,8 @@
 static const char past_end[] = "points past the end of the file";
 static const char cut_off[] = "the file ends inside the grain";
 static const char into_meta[] = "points into the header, the descriptor or a grain directory";
-static const char ambiguous[] = "the two copies of the table name different places";
+static const char ambiguous[] = "the two copies of the table do not agree";
+static const char contested[] = "names sectors that another entry claims too";
 
 static void add_meta(struct vmdk_geometry *g, uint64_t off_sectors, uint64_t len)
 {
@@ -79,6 +80,21 @@ static struct vmdk_place bad(const char *why)
     return (struct vmdk_place){.kind = VMDK_PLACE_BAD, .why = why};
 }
 
+static bool is_contested(const struct vmdk_geometry *g, uint32_t gte)
+{
+    size_t low = 0, high = g->n_contested;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (g->contested[mid] < gte)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < g->n_contested && g->contested[low] == gte;
+}
+
 struct vmdk_place vmdk_place_of(const struct vmdk_geometry *g, uint64_t grain, uint32_t gte)
 {
     uint64_t off = (uint64_t)gte * VMDK_SECTOR, need = vmdk_grain_bytes(g, grain);
@@ -96,6 +112,8 @@ struct vmdk_place vmdk_place_of(const struct vmdk_geometry *g, uint64_t grain, u
         return bad(past_end);
     if (touches_meta(g, off, need))
         return bad(into_meta);
+    if (is_contested(g, gte))
+        return bad(contested);
     place.len = vd_min(need, g->file_size - off);
     if (place.len < need)
         place.why = cut_off;
@@ -105,9 +123,8 @@ struct vmdk_place vmdk_place_of(const struct vmdk_geometry *g, uint64_t grain, u
 /* ---- two copies
  * ----------------------------------------------------------------------------------- */
 
-/* Does the copy hold an entry that cannot be right? */
-static bool has_bad(const struct vmdk_geometry *g, uint64_t first_grain, const uint32_t *gte,
-                    uint32_t n)
+bool vmdk_gt_has_bad(const struct vmdk_geometry *g, uint64_t first_grain, const uint32_t *gte,
+                     uint32_t n)
 {
     uint32_t k;
 
@@ -117,22 +134,58 @@ static bool has_bad(const struct vmdk_geometry *g, uint64_t first_grain, const u
     return false;
 }
 
-/* Neither copy (or both) look damaged: entry by entry. */
+/* Table entries in one sector: the unit in which media and writers lose bytes. */
+#define SECTOR_ENTRIES (VMDK_SECTOR / 4)
+
+/* Does this copy of the sector hold nothing, and the other one more than a single entry?  Then it
+ * was wiped or never written; a lone entry could be a flipped bit. */
+static bool is_wiped(const uint32_t *copy, const uint32_t *other, uint32_t n)
+{
+    uint32_t k, n_other = 0;
+
+    for (k = 0; k < n; k++) {
+        if (copy[k])
+            return false;
+        n_other += other[k] != 0;
+    }
+    return n_other > 1;
+}
+
+/* The copies of one entry, where neither is wiped around it. */
 static uint32_t merge_entry(const struct vmdk_geometry *g, uint64_t grain, uint32_t p, uint32_t r,
                             bool damaged)
 {
+    uint32_t only = p ? p : r;
+
     if (p == r)
         return p;
     if (damaged && vmdk_place_of(g, grain, p).kind == VMDK_PLACE_BAD)
         return r && vmdk_place_of(g, grain, r).kind != VMDK_PLACE_BAD ? r : VMDK_GTE_AMBIGUOUS;
     if (damaged && vmdk_place_of(g, grain, r).kind == VMDK_PLACE_BAD)
         return p ? p : VMDK_GTE_AMBIGUOUS;
-    if (damaged)
+    if (damaged || (p && r) || !g->provable)
         return VMDK_GTE_AMBIGUOUS;
-    /* Grains are only ever added: the copy that lacks one is older, or was wiped. */
-    if (p == 0)
-        return r;
-    return r == 0 ? p : VMDK_GTE_AMBIGUOUS;
+    /* Grains are only ever added: the copy that lacks one is older.  That the place is free for it
+     * is proved by the claims or the grain's own address; of a zeroed grain nothing can be. */
+    return vmdk_place_of(g, grain, only).kind == VMDK_PLACE_DATA ? only : VMDK_GTE_AMBIGUOUS;
+}
+
+/* One sector's worth of entries. */
+static void merge_sector(const struct vmdk_geometry *g, uint64_t first_grain, uint32_t *p,
+                         const uint32_t *r, uint32_t n, bool bad_p, bool bad_r)
+{
+    uint32_t k;
+
+    if (is_wiped(r, p, n))
+        return;
+    if (is_wiped(p, r, n) || (bad_p && !bad_r)) {
+        memcpy(p, r, (size_t)n * 4);
+        return;
+    }
+    if (bad_r && !bad_p)
+        return;
+    for (k = 0; k < n; k++)
+        p[k] = merge_entry(g, first_grain + k, p[k], r[k], bad_p && bad_r);
 }
 
 void vmdk_gt_merge(const struct vmdk_geometry *g, uint64_t table, uint32_t *io_primary,
@@ -145,14 +198,11 @@ void vmdk_gt_merge(const struct vmdk_geometry *g, uint64_t table, uint32_t *io_p
     *result = (struct vmdk_merge){.differ = memcmp(io_primary, redundant, (size_t)n * 4) != 0};
     if (!result->differ)
         return;
-    bad_p = has_bad(g, first, io_primary, n);
-    bad_r = has_bad(g, first, redundant, n);
-    if (bad_r && !bad_p)
-        return;
-    for (k = 0; k < n; k++) {
-        io_primary[k] = bad_p && !bad_r ? redundant[k]
-                                        : merge_entry(g, first + k, io_primary[k], redundant[k],
-                                                      bad_p && bad_r);
+    bad_p = vmdk_gt_has_bad(g, first, io_primary, n);
+    bad_r = vmdk_gt_has_bad(g, first, redundant, n);
+    for (k = 0; k < n; k += SECTOR_ENTRIES)
+        merge_sector(g, first + k, io_primary + k, redundant + k,
+                     (uint32_t)vd_min(SECTOR_ENTRIES, n - k), bad_p, bad_r);
+    for (k = 0; k < n; k++)
         result->n_unclear += io_primary[k] == VMDK_GTE_AMBIGUOUS;
-    }
 }

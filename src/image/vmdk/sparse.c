@@ -23,8 +23,8 @@
 #define FOOTER_SEARCH_MAX (1u << 20)
 
 struct sparse {
-    struct blkdev *file; /* = child 0 */
-    struct vmdk_geometry g;
+    struct blkdev *file;           /* = child 0 */
+    const struct vmdk_geometry *g; /* of the tables */
     struct vmdk_tables *tables;
     struct made_cache *grains; /* own reference; NULL if not compressed */
     unsigned extent;
@@ -119,7 +119,7 @@ static void run_of_table(const struct vmdk_geometry *g, const uint32_t *gte, uin
 static int sparse_find(struct sparse *s, uint64_t off, uint64_t max_len, struct run *out,
                        struct vd_err *err)
 {
-    struct run run = {.table = off / s->g.gt_span};
+    struct run run = {.table = off / s->g->gt_span};
     struct vmdk_table table;
     int rc = vmdk_tables_get(s->tables, run.table, &table, err);
 
@@ -127,18 +127,18 @@ static int sparse_find(struct sparse *s, uint64_t off, uint64_t max_len, struct 
         return vd_at(err, rc, off);
     switch (table.kind) {
     case VMDK_PLACE_DATA:
-        run_of_table(&s->g, table.gte, off, max_len, &run);
+        run_of_table(s->g, table.gte, off, max_len, &run);
         break;
     case VMDK_PLACE_ABSENT:
         run.status = BLK_ABSENT;
         run.len = table_rest(
-            &s->g, off, run.table,
-            vmdk_tables_absent_run(s->tables, run.table + 1, max_len / s->g.gt_span + 1));
+            s->g, off, run.table,
+            vmdk_tables_absent_run(s->tables, run.table + 1, max_len / s->g->gt_span + 1));
         break;
     case VMDK_PLACE_ZEROS:
     case VMDK_PLACE_BAD:
         run.status = BLK_UNREADABLE;
-        run.len = table_rest(&s->g, off, run.table, 0);
+        run.len = table_rest(s->g, off, run.table, 0);
         run.why = table.why;
         break;
     }
@@ -181,12 +181,12 @@ static int inflate_exactly(const struct sparse *s, const uint8_t *src, size_t sr
     size_t n = 0;
     int rc;
 
-    if (len < s->g.grain) {
-        whole = malloc(s->g.grain);
+    if (len < s->g->grain) {
+        whole = malloc(s->g->grain);
         if (!whole)
             return vd_fail(err, VD_ENOMEM, "out of memory");
     }
-    rc = vmdk_grain_inflate(src, src_len, whole ? whole : dst, (size_t)s->g.grain, &n, err);
+    rc = vmdk_grain_inflate(src, src_len, whole ? whole : dst, (size_t)s->g->grain, &n, err);
     if (rc)
         return rc;
     if (n < len)
@@ -198,7 +198,7 @@ static int inflate_exactly(const struct sparse *s, const uint8_t *src, size_t sr
 
 static int make_grain_from(const struct grain_ctx *c, uint8_t *dst, size_t len, struct vd_err *err)
 {
-    const struct vmdk_geometry *g = &c->s->g;
+    const struct vmdk_geometry *g = c->s->g;
     uint64_t off = (uint64_t)c->gte * VMDK_SECTOR;
     size_t header_len = g->markers ? VMDK_GRAIN_HEADER_MARKER : VMDK_GRAIN_HEADER_PLAIN;
     uint8_t bytes[VMDK_GRAIN_HEADER_MARKER];
@@ -242,11 +242,11 @@ static int read_compressed(struct sparse *s, const struct run *run, uint64_t off
     struct made_buf *grain = NULL;
     int rc =
         made_cache_get(s->grains, vmdk_grain_key(s->extent, run->grain),
-                       (size_t)vmdk_grain_bytes(&s->g, run->grain), make_grain, &ctx, &grain, err);
+                       (size_t)vmdk_grain_bytes(s->g, run->grain), make_grain, &ctx, &grain, err);
 
     if (rc)
         return vd_at(err, rc, off);
-    memcpy(buf, (const uint8_t *)made_buf_bytes(grain) + off % s->g.grain, len);
+    memcpy(buf, (const uint8_t *)made_buf_bytes(grain) + off % s->g->grain, len);
     made_buf_put(grain);
     return 0;
 }
@@ -278,8 +278,8 @@ static int sparse_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t le
         if (rc)
             return rc;
         n = (size_t)vd_min(len, run.len);
-        if (run.status == BLK_DATA && s->g.compressed) {
-            n = (size_t)vd_min(n, s->g.grain - off % s->g.grain);
+        if (run.status == BLK_DATA && s->g->compressed) {
+            n = (size_t)vd_min(n, s->g->grain - off % s->g->grain);
             rc = read_compressed(s, &run, off, p, n, err);
         } else if (run.status == BLK_DATA) {
             rc = read_plain(s, &run, off, p, n, err);
@@ -307,7 +307,7 @@ static int sparse_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct
     if (rc)
         return rc;
     *out = (struct blk_extent){.len = vd_min(run.len, max_len), .status = run.status};
-    if (run.status == BLK_DATA && !s->g.compressed) {
+    if (run.status == BLK_DATA && !s->g->compressed) {
         out->child = s->file;
         out->child_off = run.file_off;
     }
@@ -319,7 +319,7 @@ static void sparse_describe(struct blkdev *dev, vd_fact_fn *fn, void *ctx)
     struct sparse *s = dev->priv;
 
     vmdk_tables_describe(s->tables, fn, ctx);
-    if (s->g.compressed && !s->g.markers)
+    if (s->g->compressed && !s->g->markers)
         fn(ctx, s->file->label, VD_FACT_WARNING, "grain_address",
            "compressed grains carry no sector address in this file: whether each one stands where "
            "its table entry says cannot be checked");
@@ -349,24 +349,26 @@ int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned e
 {
     VD_AUTO(blk) struct blkdev *dev = NULL;
     struct sparse *s = calloc(1, sizeof(*s));
+    struct vmdk_geometry g;
     int rc;
 
     if (!s)
         return vd_fail(err, VD_ENOMEM, "out of memory");
-    vmdk_geometry_init(h, file->size, &s->g);
+    vmdk_geometry_init(h, file->size, &g);
     s->file = file;
     s->extent = extent;
-    rc = blk_new(&sparse_type, s->g.capacity, "", s, &dev, err);
+    rc = blk_new(&sparse_type, g.capacity, "", s, &dev, err);
     if (rc) {
         free(s);
         return rc;
     }
-    dev->read_unit = (uint32_t)s->g.grain;
-    if (s->g.compressed)
+    dev->read_unit = (uint32_t)g.grain;
+    if (g.compressed)
         s->grains = made_cache_ref(shared->grains);
-    rc = vmdk_tables_new(file, &s->g, h, extent, shared, &s->tables, err);
+    rc = vmdk_tables_new(file, &g, h, extent, shared, &s->tables, err);
     if (rc)
         return vd_prefix(err, rc, "%s", file->label);
+    s->g = vmdk_tables_geometry(s->tables);
     rc = blk_add_child(dev, file, err);
     if (rc)
         return rc;

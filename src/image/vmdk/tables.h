@@ -6,8 +6,9 @@
  *
  * VMware Virtual Disk Format 5.0, "Grain Directories" and "Grain Tables".  With the redundant flag
  * there are two copies of both; they are compared, and the policy is (see vmdk_gt_merge):
- * a copy with impossible entries gives way to one without; an entry that one copy lacks is taken
- * from the other; two different possible places for one grain are not decided but unreadable.
+ * a copy with impossible entries gives way to one without; a sector of a table that is all zeros in
+ * one copy is taken from the other, and so is a single entry if it can be proved; two different
+ * possible places for one grain are not decided but unreadable.
  */
 #ifndef VD_IMAGE_VMDK_TABLES_H
 #define VD_IMAGE_VMDK_TABLES_H
@@ -34,6 +35,12 @@ struct vmdk_geometry {
         uint64_t off, len;
     } meta[VMDK_META_RANGES];
     size_t n_meta;
+    /* Can an entry that only one copy of a table has be proved right?  Yes if the claims of all
+     * grains were compared at open, or if grains carry their own address. */
+    bool provable;
+    /* Entries whose grains overlap something, ascending; borrowed from the tables. */
+    const uint32_t *contested;
+    size_t n_contested;
 };
 
 /* Pure.  `h` must be valid. */
@@ -61,6 +68,11 @@ uint64_t vmdk_grain_bytes(const struct vmdk_geometry *g, uint64_t grain);
 
 /* Entries of table `table` that stand for grains of the disk: fewer in the last table. */
 uint32_t vmdk_table_entries(const struct vmdk_geometry *g, uint64_t table);
+
+/* Pure: is one of the `n` entries, the first of them that of grain number `first_grain`,
+ * impossible? */
+bool vmdk_gt_has_bad(const struct vmdk_geometry *g, uint64_t first_grain, const uint32_t *gte,
+                     uint32_t n);
 
 struct vmdk_merge {
     bool differ;        /* the copies are not equal */
@@ -93,6 +105,9 @@ int vmdk_tables_new(struct blkdev *file, const struct vmdk_geometry *g, const st
                     struct vd_err *err);
 
 void vmdk_tables_free(struct vmdk_tables *t);
+
+/* The geometry with what was learnt at open; borrowed, valid as long as the tables. */
+const struct vmdk_geometry *vmdk_tables_geometry(const struct vmdk_tables *t);
 
 /* One table, looked up. */
 struct vmdk_table {

@@ -22,15 +22,15 @@
 
 /* Bounds for one image, extents together.  Merged tables: 512 KiB hold 256 of the usual 2 KiB,
  * which is 8 GiB of disk.  Inflated grains: 64 of the usual 64 KiB.  Directories kept whole: 1 MiB
- * is 8 TiB of disk.  At open 4 MiB of directory entries are looked at and 4 MiB of tables checked
- * (16 GiB of disk with redundant tables): some milliseconds. */
+ * is 8 TiB of disk.  At open 4 MiB of directory entries are looked at and 8 MiB of tables checked
+ * (64 GiB of disk with redundant tables): about ten milliseconds. */
 #define TABLE_CACHE_BYTES    (512u << 10)
 #define TABLE_CACHE_SHARDS   4
 #define GRAIN_CACHE_BYTES    (4u << 20)
 #define GRAIN_CACHE_SHARDS   2
 #define DIRECTORY_KEEP_BYTES (1u << 20)
 #define SCAN_BYTES           (4u << 20)
-#define CHECK_BYTES          (4u << 20)
+#define CHECK_BYTES          (8u << 20)
 
 /* ---- probe --------------------------------------------------------------------------------------
  */

@@ -111,12 +111,30 @@ static void test_merge(void **state)
         uint32_t p[4], r[4], out[4];
         bool differ;
         uint32_t n_unclear;
+        bool provable;
     } cases[] = {
         {"equal", {10, 20, 0, 1}, {10, 20, 0, 1}, {10, 20, 0, 1}, false, 0},
         {"primary wiped", {0, 0, 0, 0}, {10, 20, 0, 1}, {10, 20, 0, 1}, true, 0},
         {"redundant wiped", {10, 20, 0, 1}, {0, 0, 0, 0}, {10, 20, 0, 1}, true, 0},
-        {"redundant older", {10, 20, 30, 0}, {10, 0, 30, 0}, {10, 20, 30, 0}, true, 0},
-        {"each lacks one", {10, 0, 30, 0}, {0, 20, 30, 0}, {10, 20, 30, 0}, true, 0},
+        {"redundant older", {10, 20, 30, 0}, {10, 0, 30, 0}, {10, 20, 30, 0}, true, 0, true},
+        {"each lacks one", {10, 0, 30, 0}, {0, 20, 30, 0}, {10, 20, 30, 0}, true, 0, true},
+        {"lone entry", {0, 0, 0, 0}, {0, 20, 0, 0}, {0, 20, 0, 0}, true, 0, true},
+        {"lone entry, no proof", {0, 0, 0, 0}, {0, 20, 0, 0}, {0, AMB, 0, 0}, true, 1, false},
+        {"older, no proof", {10, 20, 30, 0}, {10, 0, 30, 0}, {10, AMB, 30, 0}, true, 1, false},
+        {"primary wiped, redundant damaged",
+         {0, 0, 0, 0},
+         {10, BAD, 0, 0},
+         {10, BAD, 0, 0},
+         true,
+         0,
+         false},
+        {"redundant wiped, primary damaged",
+         {10, BAD, 0, 0},
+         {0, 0, 0, 0},
+         {10, BAD, 0, 0},
+         true,
+         0,
+         false},
         {"primary damaged", {BAD, 20, 0, 40}, {10, 20, 30, 0}, {10, 20, 30, 0}, true, 0},
         {"redundant damaged", {10, 20, 30, 0}, {10, BAD, 0, 40}, {10, 20, 30, 0}, true, 0},
         {"different places", {10, 20, 30, 0}, {10, 40, 30, 0}, {10, AMB, 30, 0}, true, 1},
@@ -130,7 +148,7 @@ static void test_merge(void **state)
         {"both damaged, one says none", {BAD, 20, 0, 0}, {0, BAD, 0, 0}, {AMB, 20, 0, 0}, true, 1},
         {"damaged alike", {BAD, 20, 0, 0}, {BAD, 20, 0, 0}, {BAD, 20, 0, 0}, false, 0},
         {"zeroed or data", {1, 20, 0, 0}, {10, 20, 0, 0}, {AMB, 20, 0, 0}, true, 1},
-        {"zeroed or none", {0, 20, 0, 0}, {1, 20, 0, 0}, {1, 20, 0, 0}, true, 0},
+        {"zeroed or none", {0, 20, 0, 0}, {1, 20, 0, 0}, {AMB, 20, 0, 0}, true, 1, true},
     };
     struct vmdk_geometry g = geometry(VB_ZERO_GRAIN);
     struct vmdk_merge result;
@@ -141,6 +159,7 @@ static void test_merge(void **state)
         uint32_t t[4];
 
         memcpy(t, cases[i].p, sizeof(t));
+        g.provable = cases[i].provable;
         vmdk_gt_merge(&g, 0, t, cases[i].r, 4, &result);
         if (memcmp(t, cases[i].out, sizeof(t)) != 0 || result.differ != cases[i].differ ||
             result.n_unclear != cases[i].n_unclear)

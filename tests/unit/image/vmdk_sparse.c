@@ -155,6 +155,8 @@ static void test_child_hides(void **state)
 
 enum damage {
     GT_PRIMARY_WIPED,
+    GTE_PRIMARY_WIPED,
+    GTE_EXTRA,
     GT_REDUNDANT_WIPED,
     GT_PRIMARY_BAD,
     GT_REDUNDANT_BAD,
@@ -173,6 +175,12 @@ static void damage(struct vb_image *v, enum damage what)
     switch (what) {
     case GT_PRIMARY_WIPED:
         memset(v->p + v->gt[0], 0, 16);
+        break;
+    case GTE_PRIMARY_WIPED:
+        vb_set_gte(v, 1, 0, true, false);
+        break;
+    case GTE_EXTRA: /* grain 2 is absent; one copy says that it is where grain 4 is */
+        vb_set_gte(v, 2, (uint32_t)(v->grain[4] / 512), true, false);
         break;
     case GT_REDUNDANT_WIPED:
         memset(v->p + v->rgt[0], 0, 16);
@@ -216,10 +224,12 @@ static const struct {
     const char *warning;
 } damages[] = {
     {GT_PRIMARY_WIPED, 0, "copies differ"},
+    {GTE_PRIMARY_WIPED, 0, "copies differ"},
+    {GTE_EXTRA, 4096, "an entry points past"},
     {GT_REDUNDANT_WIPED, 0, "copies differ"},
     {GT_PRIMARY_BAD, 0, "copies differ"},
     {GT_REDUNDANT_BAD, 0, "copies differ"},
-    {GT_DIFFER, 4096, "different places"},
+    {GT_DIFFER, 4096, "name different places"},
     {GD_PRIMARY_WIPED, 0, "directories differ"},
     {GD_REDUNDANT_WIPED, 0, "directories differ"},
     {GD_PRIMARY_BAD, 0, "directories differ"},
@@ -286,8 +296,13 @@ static void check_one_bad_grain(uint32_t gte, const char *why, uint64_t unreadab
     uint8_t byte;
 
     vb_make(&spec, &v);
-    if (gte == UINT32_MAX)
-        gte = (uint32_t)(v.len / 512) - 3; /* the last three sectors only */
+    if (gte == UINT32_MAX) { /* three sectors behind everything else */
+        gte = (uint32_t)((v.len + 511) / 512);
+        v.p = realloc(v.p, (gte + 3) * (size_t)512);
+        assert_non_null(v.p);
+        v.len = (gte + 3) * (size_t)512;
+        test_fill(v.p + gte * (size_t)512, 3 * 512, 8);
+    }
     vb_set_gte(&v, 1, gte, true, false);
     if (unreadable < 4096) /* what is there is read */
         memcpy(v.disk + 4096, v.p + (size_t)gte * 512, 4096 - unreadable);
@@ -343,6 +358,34 @@ static void test_sector_one(void **state)
     image_free(image);
     free(moved);
     vb_free(&v);
+}
+
+/* Two grains, or a grain and a table, that want the same sectors: neither is shown. */
+static void test_overlapping_grains(void **state)
+{
+    const struct vb_spec spec = {.grains = "dd.ddd"};
+    struct vd_err err = VD_ERR_INIT;
+    struct image *image = NULL;
+    struct vb_image v;
+    uint8_t byte;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        vb_make(&spec, &v);
+        if (i == 0)
+            vb_set_gte(&v, 1, vb_get_gte(&v, 4), true, false);
+        else if (i == 1)
+            vb_set_gte(&v, 1, vb_get_gte(&v, 4) + 7, true, false); /* reaches into grain 5, too */
+        else
+            vb_set_gte(&v, 1, (uint32_t)(v.gt[1] / 512), true, false);
+        assert_ok(vb_open(v.p, v.len, "x", &image, &err));
+        assert_int_equal(vb_check_map(image->dev, v.disk), (i == 0 ? 2 : i == 1 ? 3 : 1) * 4096);
+        assert_fails(blk_read(image->dev, 4096, &byte, 1, &err), VD_ECORRUPT,
+                     i == 2 ? "grain directory" : "another entry claims");
+        image_free(image);
+        vb_free(&v);
+    }
 }
 
 /* Without a redundant copy two directory entries of one table void both. */
@@ -473,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_not_redundant),
         cmocka_unit_test(test_bad_entries),
         cmocka_unit_test(test_sector_one),
+        cmocka_unit_test(test_overlapping_grains),
         cmocka_unit_test(test_overlapping_tables),
         cmocka_unit_test(test_stream_end),
         cmocka_unit_test(test_wrong_lba),

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directories and tables at open: where they are, keeping them, and as much checking as the image's
+ * budgets allow.  If all tables of the extent can be looked at, the claims of all grains are
+ * compared too, and overlapping ones are barred.  Runs in the thread that opens the image.
+ */
+#include "image/vmdk/tables_priv.h"
+
+#include "base/cleanup.h"
+#include "base/range.h"
+#include "image/vmdk/claims.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- directories
+ * ----------------------------------------------------------------------------------- */
+
+/* Is the directory that starts at `off_sectors` inside the file and behind the header? */
+static bool dir_possible(const struct vmdk_geometry *g, uint64_t off_sectors, uint64_t *out_off)
+{
+    uint64_t off;
+
+    if (off_sectors == 0 || !vd_mul(off_sectors, VMDK_SECTOR, &off) ||
+        !vd_range_inside(off, g->gd_entries * 4, g->file_size))
+        return false;
+    *out_off = off;
+    return true;
+}
+
+static int find_dirs(struct vmdk_tables *t, const struct vmdk_header *h, struct vd_err *err)
+{
+    bool primary = dir_possible(&t->g, h->gd_off_sectors, &t->dir[0].off), redundant = false;
+
+    if (t->g.redundant)
+        redundant = dir_possible(&t->g, h->rgd_off_sectors, &t->dir[primary ? 1 : 0].off);
+    t->n_dirs = (unsigned)primary + (unsigned)redundant;
+    if (t->n_dirs == 0)
+        return vd_fail(err, VD_ECORRUPT,
+                       "the grain directory (%" PRIu64 " bytes at sector %" PRIu64
+                       ") lies past the end of the file",
+                       t->g.gd_entries * 4, h->gd_off_sectors);
+    if (t->g.redundant && !primary)
+        t->lost_dir = "the primary grain directory lies past the end of the file: only the "
+                      "redundant one is used";
+    if (t->g.redundant && !redundant)
+        t->lost_dir = "the redundant grain directory is missing or lies past the end of the file: "
+                      "nothing can be compared";
+    return 0;
+}
+
+/* Keeps the directory whole, if the budget and the medium allow. */
+static void load_dir(struct vmdk_tables *t, struct vmdk_directory *dir, struct vmdk_shared *shared)
+{
+    uint64_t bytes = t->g.gd_entries * 4;
+    uint32_t *v;
+
+    if (bytes > shared->directory_left)
+        return;
+    v = malloc(bytes);
+    if (!v || vmdk_tables_read_entries(t->file, dir->off, v, (size_t)t->g.gd_entries, NULL)) {
+        free(v);
+        return;
+    }
+    shared->directory_left -= bytes;
+    dir->whole = v;
+}
+
+struct claim {
+    uint32_t gde, table;
+};
+
+static int compare_claims(const void *a, const void *b)
+{
+    const struct claim *x = a, *y = b;
+
+    return x->gde != y->gde ? (x->gde < y->gde ? -1 : 1)
+                            : (x->table > y->table) - (x->table < y->table);
+}
+
+/* Two tables cannot share sectors.  Which of them is right is not known: both entries are void. */
+static void void_overlaps(struct vmdk_tables *t, struct vmdk_directory *dir)
+{
+    VD_AUTO(free) struct claim *v = malloc(t->g.gd_entries * sizeof(*v));
+    uint64_t i, end = 0;
+    size_t n = 0, last = 0;
+
+    if (!v) {
+        t->tables_overlap_unchecked = true;
+        return;
+    }
+    for (i = 0; i < t->g.gd_entries; i++)
+        if (vmdk_gde_kind(&t->g, i, dir->whole[i]) == VMDK_PLACE_DATA)
+            v[n++] = (struct claim){dir->whole[i], (uint32_t)i};
+    if (n)
+        qsort(v, n, sizeof(*v), compare_claims);
+    for (i = 0; i < n; i++) {
+        uint64_t len = (uint64_t)vmdk_table_entries(&t->g, v[i].table) * 4;
+        uint64_t off = (uint64_t)v[i].gde * VMDK_SECTOR;
+
+        if (i && off < end)
+            dir->whole[v[i].table] = dir->whole[v[last].table] = VMDK_GDE_OVERLAP;
+        if (off + len > end) {
+            end = off + len;
+            last = (size_t)i;
+        }
+    }
+}
+
+/* ---- tables
+ * ----------------------------------------------------------------------------------------- */
+
+/* Calls `fn` for every grain of one table that lies in the file.  False: fn said stop. */
+typedef bool grain_fn(struct vmdk_claims *claims, uint32_t gte, uint64_t len);
+
+static bool each_grain(const struct vmdk_tables *t, uint64_t table, const uint32_t *gte,
+                       struct vmdk_claims *claims, grain_fn *fn)
+{
+    uint64_t first = table * t->g.gt_entries;
+    uint32_t k, n = vmdk_table_entries(&t->g, table);
+
+    for (k = 0; k < n; k++)
+        if (vmdk_place_of(&t->g, first + k, gte[k]).kind == VMDK_PLACE_DATA &&
+            !fn(claims, gte[k], vmdk_grain_bytes(&t->g, first + k)))
+            return false;
+    return true;
+}
+
+static bool mark_grain(struct vmdk_claims *claims, uint32_t gte, uint64_t len)
+{
+    vmdk_claims_grain(claims, gte, len);
+    return true;
+}
+
+/* The same for the copies of all tables. */
+static bool each_table(struct vmdk_tables *t, struct vmdk_claims *claims, bool again)
+{
+    uint64_t table;
+    unsigned i;
+
+    for (table = 0; table < t->g.gd_entries; table++) {
+        uint64_t len = (uint64_t)vmdk_table_entries(&t->g, table) * 4;
+        struct vmdk_source source;
+
+        if (vmdk_tables_source(t, table, &source, NULL))
+            return false;
+        for (i = 0; i < source.n; i++) {
+            if (!again)
+                vmdk_claims_table(claims, source.off[i], len);
+            else if (!vmdk_claims_table_again(claims, source.off[i], len))
+                return false;
+        }
+    }
+    return true;
+}
+
+enum outcome { CHECKED, OVER_BUDGET, FAILED };
+
+/* Reads one table (`shared` not NULL: inside the budget) and gives its entries to `fn`; NULL: only
+ * the reading counts, which notes damage. */
+static enum outcome check_table(struct vmdk_tables *t, uint64_t table, struct vmdk_shared *shared,
+                                struct vmdk_claims *claims, grain_fn *fn)
+{
+    uint64_t bytes = (uint64_t)vmdk_table_entries(&t->g, table) * 4;
+    VD_AUTO(free) uint32_t *gte = NULL;
+    struct vmdk_source source;
+
+    if (vmdk_tables_source(t, table, &source, NULL))
+        return FAILED;
+    if (source.kind != VMDK_PLACE_DATA)
+        return CHECKED;
+    if (shared && bytes * source.n > shared->check_left)
+        return OVER_BUDGET;
+    if (shared)
+        shared->check_left -= bytes * source.n;
+    gte = malloc(bytes);
+    if (!gte || vmdk_tables_read(t, table, &source, gte, NULL))
+        return FAILED;
+    t->n_checked += shared != NULL;
+    return !claims || each_grain(t, table, gte, claims, fn) ? CHECKED : FAILED;
+}
+
+/* Looks at directory entries and tables as far as the budgets go.  True: at all of them. */
+static bool check_tables(struct vmdk_tables *t, struct vmdk_shared *shared,
+                         struct vmdk_claims *claims)
+{
+    uint64_t table, entry_bytes = 4 * (uint64_t)t->n_dirs;
+    bool complete = true;
+
+    for (table = 0; table < t->g.gd_entries; table++) {
+        enum outcome outcome;
+
+        if (shared->scan_left < entry_bytes)
+            return false;
+        shared->scan_left -= entry_bytes;
+        t->n_scanned++;
+        outcome = check_table(t, table, shared, claims, mark_grain);
+        complete = complete && outcome == CHECKED;
+        if (outcome == FAILED && !t->dir[0].whole)
+            table |= VMDK_DIR_PAGE_ENTRIES - 1; /* do not ask a failing medium for it again */
+    }
+    return complete;
+}
+
+/* Second pass over everything; bars what overlaps. */
+static bool find_contested(struct vmdk_tables *t, struct vmdk_claims *claims)
+{
+    uint64_t table;
+
+    for (table = 0; table < t->g.gd_entries; table++)
+        if (check_table(t, table, NULL, claims, vmdk_claims_grain_again) != CHECKED)
+            return false;
+    if (!each_table(t, claims, true) ||
+        !vmdk_claims_contested(claims, &t->contested, &t->g.n_contested))
+        return false;
+    t->g.contested = t->contested;
+    for (table = 0; table < t->g.gd_entries && t->g.n_contested; table++)
+        (void)check_table(t, table, NULL, NULL, NULL); /* notes the table's barred entries */
+    return true;
+}
+
+/* Do all tables fit what is left of the budgets? */
+static bool can_check_all(const struct vmdk_tables *t, const struct vmdk_shared *shared)
+{
+    uint64_t grains = vd_div_up(t->g.capacity, t->g.grain);
+
+    return grains * 4 * t->n_dirs <= shared->check_left &&
+           t->g.gd_entries * 4 * t->n_dirs <= shared->scan_left;
+}
+
+int vmdk_tables_load(struct vmdk_tables *t, const struct vmdk_header *h, struct vmdk_shared *shared,
+                     struct vd_err *err)
+{
+    struct vmdk_claims *claims = NULL;
+    int rc = find_dirs(t, h, err);
+    bool complete;
+    unsigned i;
+
+    if (rc)
+        return rc;
+    for (i = 0; i < t->n_dirs; i++) {
+        load_dir(t, &t->dir[i], shared);
+        if (t->dir[i].whole)
+            void_overlaps(t, &t->dir[i]);
+        else
+            t->tables_overlap_unchecked = true;
+    }
+    if (!t->g.compressed && can_check_all(t, shared))
+        claims = vmdk_claims_new(t->g.file_size, t->g.grain, vd_div_up(t->g.capacity, t->g.grain));
+    t->g.provable = claims != NULL || (t->g.compressed && t->g.markers);
+    complete = check_tables(t, shared, claims);
+    if (claims)
+        complete = complete && each_table(t, claims, false) &&
+                   (!vmdk_claims_suspect(claims) || find_contested(t, claims));
+    t->grains_overlap_unchecked = !t->g.compressed && !(claims && complete);
+    t->g.provable = t->g.provable && (t->g.compressed || complete);
+    vmdk_claims_free(claims);
+    return 0;
+}
