@@ -25,9 +25,13 @@ static void test_raw(void **state)
     assert_ok(vb_open(disk, 512, "disk-f001.vmdk", &image, &err));
     assert_true(vb_has_fact(image, VD_FACT_WARNING, "an extent of a VMDK"));
     image_free(image);
-    assert_ok(vb_open(disk, 512, "half001.vmdk", &image, &err));
+    assert_ok(vb_open(disk, 512, "half001.raw", &image, &err));
     assert_false(vb_has_fact(image, VD_FACT_WARNING, "an extent of a VMDK"));
     image_free(image);
+    /* called an image, without the marks of one: damaged, and never taken for a raw disk */
+    assert_fails(vb_open(disk, 512, "half001.vmdk", &image, &err), VD_ENOTFORMAT, "ends in .vmdk");
+    assert_fails(vb_open(disk, 512, "A.VHDX", &image, &err), VD_ENOTFORMAT, "ends in .vhdx");
+    assert_fails(vb_open(disk, 512, "a.avhd", &image, &err), VD_ENOTFORMAT, "damaged");
     assert_fails(vb_open(disk, 0, "empty", &image, &err), VD_ENOTFORMAT,
                  "empty: the file is empty");
 }
