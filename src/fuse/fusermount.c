@@ -3,9 +3,10 @@
  * fusermount3's side of mounting: the helper gets the number of a socket in the environment
  * variable _FUSE_COMMFD, mounts, and sends the /dev/fuse descriptor over it with one byte
  * (fusermount3(1) and libfuse's doc/kernel.txt describe the helper).  Done here and not by
- * fuse_session_mount(), which prints instead of telling, keeps a second descriptor that would hold
- * the connection alive after the worker's death, and never asks the helper where /dev/fuse is not
- * open to everybody.  Thread rule: supervisor's main thread.
+ * fuse_session_mount(), which prints instead of telling, tries again without the subtype when it
+ * was refused, and keeps a second descriptor that would hold the connection alive after the
+ * worker's death.  The helper opens /dev/fuse with the user's own rights: the device must be open
+ * to everybody, as udev makes it.  Thread rule: supervisor's main thread.
  */
 #include "fuse/fusermount.h"
 

@@ -351,10 +351,20 @@ static int conclude(struct supervisor *s, bool reaped, int status, struct vd_err
     return rc;
 }
 
+/* A signal that was not looked at any more must not kill the caller, who has a log to close. */
+static void forget_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+
+    while (s->signals >= 0 && read(s->signals, &info, sizeof(info)) > 0)
+        ;
+}
+
 static void clear(struct supervisor *s)
 {
     unsigned i;
 
+    forget_signals(s);
     close_fd(&s->sock);
     close_fd(&s->worker_sock);
     close_fd(&s->stop_read);

@@ -138,6 +138,28 @@ static void second_signal_kills_at_once(void **state)
     shared_free(s);
 }
 
+/* However many signals come, none is left over for the caller when proc_run returns. */
+static void no_signal_is_left_over(void **state)
+{
+    struct shared *s = shared_new();
+    struct proc_config config = stoppable(w_listens, s);
+    struct vd_err err = VD_ERR_INIT;
+    sigset_t three, old;
+
+    (void)state;
+    (void)sigemptyset(&three);
+    (void)sigaddset(&three, SIGTERM);
+    (void)sigaddset(&three, SIGHUP);
+    (void)sigaddset(&three, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &three, &old);
+    (void)kill(getpid(), SIGTERM);
+    (void)kill(getpid(), SIGHUP);
+    (void)kill(getpid(), SIGINT); /* the first stops, the second kills, the third does nothing */
+    assert_int_not_equal(proc_run(&config, NULL, &err), 0);
+    (void)sigprocmask(SIG_SETMASK, &old, NULL); /* would end this program */
+    shared_free(s);
+}
+
 static void *ask_for_ever(void *arg)
 {
     struct proc_identity id;
@@ -257,6 +279,7 @@ int main(void)
         cmocka_unit_test(worker_ignores_signals),
         cmocka_unit_test(deaf_worker_gets_two_seconds),
         cmocka_unit_test(second_signal_kills_at_once),
+        cmocka_unit_test(no_signal_is_left_over),
         cmocka_unit_test(storm_does_not_hold_signals),
         cmocka_unit_test(worker_dies_with_supervisor),
         cmocka_unit_test(channel_tells_that_supervisor_is_gone),
