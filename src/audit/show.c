@@ -380,27 +380,60 @@ static int show_record(void *ctx, const struct audit_seen *seen, struct vd_err *
     return 0;
 }
 
-int audit_show(const char *path, const struct audit_show_options *options, FILE *out,
-               struct audit_report *report, struct vd_err *err)
+static struct show *show_new(const struct audit_show_options *options, FILE *out,
+                             struct vd_err *err)
 {
     struct show *s = calloc(1, sizeof(*s));
-    int rc;
 
-    if (!s)
-        return vd_fail(err, VD_ENOMEM, "out of memory");
+    if (!s) {
+        (void)vd_fail(err, VD_ENOMEM, "out of memory");
+        return NULL;
+    }
     s->options = options;
     s->out = out;
     s->procs.max_bytes = s->paths.max_bytes = MEMORY_BYTES;
     s->op = options->op ? audit_op_number(options->op) : 0;
-    if (options->op && !s->op) {
-        rc = vd_fail(err, VD_EUSAGE, "there is no operation %s", options->op);
-    } else {
-        show_remember(&s->paths, ROOT_NODE, "", 0);
-        rc = audit_verify(path, show_record, s, report, err);
-    }
+    show_remember(&s->paths, ROOT_NODE, "", 0);
+    return s;
+}
+
+static void show_free(struct show *s)
+{
     show_memory_clear(&s->procs);
     show_memory_clear(&s->paths);
     vd_str_clear(&s->line);
     free(s);
+}
+
+int audit_show(const char *path, const struct audit_show_options *options, FILE *out,
+               struct audit_report *report, struct vd_err *err)
+{
+    struct show *s;
+    int rc;
+
+    if (options->op && !audit_op_number(options->op))
+        return vd_fail(err, VD_EUSAGE, "there is no operation %s", options->op);
+    s = show_new(options, out, err);
+    if (!s)
+        return -VD_ENOMEM;
+    rc = audit_verify(path, show_record, s, report, err);
+    show_free(s);
+    return rc;
+}
+
+int audit_show_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
+                     const struct audit_show_options *options, FILE *out,
+                     struct audit_report *report, struct vd_err *err)
+{
+    struct show *s;
+    int rc;
+
+    if (options->op && !audit_op_number(options->op))
+        return vd_fail(err, VD_EUSAGE, "there is no operation %s", options->op);
+    s = show_new(options, out, err);
+    if (!s)
+        return -VD_ENOMEM;
+    rc = audit_verify_bytes(bytes, len, n_segments, show_record, s, report, err);
+    show_free(s);
     return rc;
 }

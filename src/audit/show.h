@@ -22,6 +22,11 @@ struct audit_show_options {
 int audit_show(const char *path, const struct audit_show_options *options, FILE *out,
                struct audit_report *report, struct vd_err *err);
 
+/* The same for segments in memory, as audit_verify_bytes. */
+int audit_show_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
+                     const struct audit_show_options *options, FILE *out,
+                     struct audit_report *report, struct vd_err *err);
+
 /* Name of an operation ("READ"), or NULL. */
 const char *audit_op_name(unsigned op);
 

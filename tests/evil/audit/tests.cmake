@@ -5,3 +5,14 @@ target_link_libraries(evil_audit_tamper PRIVATE vd_testlib vd_audit PkgConfig::C
 add_test(NAME evil/audit/tamper COMMAND evil_audit_tamper)
 set_tests_properties(evil/audit/tamper PROPERTIES TIMEOUT 120)
 
+
+# The independent verifier, written from the document, gives the same verdicts.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_executable(audit_verdict ${CMAKE_CURRENT_LIST_DIR}/verdict.c)
+  target_link_libraries(audit_verdict PRIVATE vd_audit)
+  add_test(NAME evil/audit/second_verifier
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/second_verifier.py
+                   $<TARGET_FILE:audit_verdict> ${CMAKE_SOURCE_DIR}/scripts/verify-audit-log)
+  set_tests_properties(evil/audit/second_verifier PROPERTIES TIMEOUT 120)
+endif()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Prints one line for each log named: verdict, frames, records, last leaf.  Also makes a small
- * session ("--make DIR [OPEN]") for the comparison with the second verifier. */
+ * session ("--make DIR [open [unsealed]]") for the comparison with the second verifier. */
 #include "audit/audit.h"
 #include "audit/verify.h"
 #include "base/sha256.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int make(const char *dir, bool leave_open)
+static int make(const char *dir, bool leave_open, uint64_t records)
 {
     static const char text[300] = "text";
     const struct audit_config config = {.dir = dir, .ring_bytes = 1, .segment_bytes = 3000};
@@ -21,7 +21,7 @@ static int make(const char *dir, bool leave_open)
 
     if (audit_open(&config, &w, &ring, NULL) || audit_wait(ring, audit_log(ring, &open), NULL))
         return 1;
-    for (i = 0; i < 41; i++) {
+    for (i = 0; i < records; i++) {
         const struct audit_event e = {
             .op = AUDIT_READ, .off = i, .fields = &field, .n_fields = i % 5 == 3};
         uint64_t seq = audit_log(ring, &e);
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
     int i;
 
     if (argc > 2 && strcmp(argv[1], "--make") == 0)
-        return make(argv[2], argc > 3);
+        return make(argv[2], argc > 3, argc > 4 ? 41 : 40);
     for (i = 1; i < argc; i++) {
         struct audit_report r;
         struct vd_err err = VD_ERR_INIT;
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         if (r.verdict == AUDIT_TAMPERED)
             (void)printf(" at frame %" PRIu64, r.bad_frame);
         (void)printf(" frames=%" PRIu64 " records=%" PRIu64 " unsealed=%" PRIu64 " leaf=%s\n",
-                     r.frames, r.records, r.unsealed, hex);
+                     r.frames, r.records, r.verdict == AUDIT_TAMPERED ? 0 : r.unsealed, hex);
     }
     return 0;
 }
