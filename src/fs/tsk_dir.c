@@ -53,6 +53,9 @@ static int add_name(struct fs *fs, const TSK_FS_NAME *name, struct fs_dirlist *l
         name->type == TSK_FS_NAME_TYPE_VIRT || name->type == TSK_FS_NAME_TYPE_VIRT_DIR ||
         name->meta_addr >= tsk_end_addr(tsk) || (fat && is_label(name)))
         return 0;
+    if (tsk->info->ftype == TSK_FS_TYPE_EXFAT && name->name[0] == '$' &&
+        !tsk_exfat_is_object(fs, name->meta_addr))
+        return 0;
     if (name->type == TSK_FS_NAME_TYPE_UNDEF || TSK_FS_TYPE_ISFFS(tsk->info->ftype)) {
         struct vd_err e = VD_ERR_INIT;
         TSK_FS_FILE *file;

@@ -92,6 +92,21 @@ static unsigned stream_places(struct fs *fs, uint64_t file_at, uint64_t out[2])
     return 2;
 }
 
+static uint64_t place_of(const struct tsk_fs *tsk, uint64_t addr)
+{
+    return tsk->exfat.heap_at + (addr - FIRST_ADDR) * ENTRY;
+}
+
+bool tsk_exfat_is_object(struct fs *fs, uint64_t addr)
+{
+    uint64_t at = addr < FIRST_ADDR ? UINT64_MAX : place_of(fs->priv, addr);
+    uint8_t type;
+
+    if (!vd_range_inside(at, ENTRY, fs->vol->size) || blk_read(fs->vol, at, &type, 1, NULL))
+        return true;
+    return type == TYPE_FILE || type == TYPE_BITMAP || type == TYPE_UPCASE;
+}
+
 /* What libtsk knows of the object; lock taken here. */
 static int ask_libtsk(struct tsk_fs *tsk, uint64_t addr, uint64_t *out_cluster, uint64_t *out_size,
                       struct vd_err *err)
@@ -122,7 +137,7 @@ int tsk_exfat_entry(struct fs *fs, uint64_t addr, struct tsk_exfat_entry *out, s
         return rc;
     if (addr < FIRST_ADDR)
         return vd_fail(err, VD_ENOENT, "no directory entry");
-    file_at = tsk->exfat.heap_at + (addr - FIRST_ADDR) * ENTRY;
+    file_at = place_of(tsk, addr);
     if (!vd_range_inside(file_at, ENTRY, fs->vol->size))
         return vd_fail(err, VD_ECORRUPT, "file entry past the end of the volume");
     rc = vd_prefix(err, blk_read(fs->vol, file_at, file, ENTRY, err), "file entry");

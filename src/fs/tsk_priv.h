@@ -73,6 +73,10 @@ struct tsk_exfat_entry {
 
 int tsk_exfat_geometry(struct blkdev *vol, struct tsk_exfat_geometry *out, struct vd_err *err);
 
+/* libtsk lists directory entries of every type, under names like $VOLUME_GUID.  Does this one have
+ * content (file, directory, allocation bitmap, up-case table)?  True when it cannot be read. */
+bool tsk_exfat_is_object(struct fs *fs, uint64_t addr);
+
 /* Reads the directory entries of a file or directory (not the root) from the volume. */
 int tsk_exfat_entry(struct fs *fs, uint64_t addr, struct tsk_exfat_entry *out, struct vd_err *err);
 

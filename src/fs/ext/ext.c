@@ -5,7 +5,7 @@
  *
  * Threads: struct ext_fs is immutable after open; the two caches have locks of their own.
  */
-#include "fs/ext/ext_priv.h"
+#include "fs/ext/ext_journal.h"
 
 #include "base/bytes.h"
 #include "base/limits.h"
@@ -313,28 +313,47 @@ static void fill_info(struct fs *fs)
                     "the file system has %llu bytes, the volume only %llu",
                     (unsigned long long)(sb->n_blocks * sb->block_size),
                     (unsigned long long)x->vol->size);
-    if (sb->incompat & EXT_INCOMPAT_RECOVER)
-        vd_fact_add(&fs->facts, VD_FACT_WARNING, "journal",
-                    "the journal was not replayed when the volume was last used; files are shown "
-                    "as they lie on the disk, without it");
     if (sb->state & 2)
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "state", "marked as having errors");
 }
 
-static int ext_open(struct blkdev *vol, const char *label, struct fs **out, struct vd_err *err)
+static int read_super(struct blkdev *vol, struct ext_super *out, struct vd_err *err)
 {
     uint8_t raw[EXT_SUPER_SIZE];
+    int rc = vd_prefix(err, blk_read(vol, EXT_SUPER_OFF, raw, sizeof(raw), err), "superblock");
+
+    if (!rc)
+        rc = ext_super_decode(raw, out, err);
+    return rc ? rc : ext_super_validate(out, err);
+}
+
+/* Puts the replayed journal between the volume and the file system, where there is one to replay.
+ * The superblock may be among what the journal changes. */
+static int replay(struct ext_fs *x, struct vd_facts *facts, struct vd_err *err)
+{
+    struct blkdev *replayed;
+    int rc;
+
+    if (!(x->sb.incompat & EXT_INCOMPAT_RECOVER))
+        return 0;
+    rc = ext_journal_replay(x, facts, &replayed, err);
+    if (rc || !replayed)
+        return rc;
+    blk_unref(x->vol);
+    x->vol = replayed;
+    return read_super(x->vol, &x->sb, err);
+}
+
+static int ext_open(struct blkdev *vol, const char *label, struct fs **out, struct vd_err *err)
+{
+    struct vd_facts facts = VD_FACTS_INIT;
     struct ext_super sb;
     struct ext_fs *x;
     int rc;
 
     if (vol->size < EXT_SUPER_OFF + EXT_SUPER_SIZE)
         return vd_fail(err, VD_ENOTFORMAT, "too small");
-    rc = vd_prefix(err, blk_read(vol, EXT_SUPER_OFF, raw, sizeof(raw), err), "superblock");
-    if (!rc)
-        rc = ext_super_decode(raw, &sb, err);
-    if (!rc)
-        rc = ext_super_validate(&sb, err);
+    rc = read_super(vol, &sb, err);
     if (rc)
         return rc;
     x = calloc(1, sizeof(*x));
@@ -342,15 +361,19 @@ static int ext_open(struct blkdev *vol, const char *label, struct fs **out, stru
         return vd_fail(err, VD_ENOMEM, "out of memory");
     x->sb = sb;
     x->vol = blk_ref(vol);
-    rc = fs_cache_new(DIRS_BUDGET, fs_dirlist_free, &x->dirs, err);
+    rc = replay(x, &facts, err);
+    if (!rc)
+        rc = fs_cache_new(DIRS_BUDGET, fs_dirlist_free, &x->dirs, err);
     if (!rc)
         rc = fs_cache_new(CONTENTS_BUDGET, fs_content_free, &x->contents, err);
     if (!rc)
         rc = fs_new(&fs_type_ext, vol, label, x, out, err);
     if (rc) {
         ext_shut(x);
+        vd_facts_clear(&facts);
         return rc;
     }
+    (*out)->facts = facts;
     fill_info(*out);
     return 0;
 }
