@@ -117,10 +117,8 @@ static void warm_up(void)
 {
     EVP_MD *md;
     pthread_t thread;
-    char text[64];
 
     tzset();
-    (void)strerror_r(EIO, text, sizeof(text));
     (void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_ADD_ALL_DIGESTS |
                                   OPENSSL_INIT_ADD_ALL_CIPHERS,
                               NULL);

@@ -652,40 +652,6 @@ static int body_numbers_used_again(void)
     return close(fd2);
 }
 
-/* ---- mountinfo lines ----------------------------------------------------------------------- */
-
-static void lines(void **state)
-{
-    static const char good[] = "36 35 0:98 / /mnt\\0402\\134x ro,noatime master:1 shared:2 - "
-                               "fuse.vdiskfs /a\\040b ro,user_id=0\n";
-    struct vd_err err = VD_ERR_INIT;
-    struct mountinfo m;
-    size_t cut;
-
-    (void)state;
-    assert_ok(mountinfo_decode(good, &m, &err));
-    assert_int_equal(m.id, 36);
-    assert_int_equal(m.major, 0);
-    assert_int_equal(m.minor, 98);
-    assert_string_equal(m.path, "/mnt 2\\x");
-    assert_string_equal(m.options, "ro,noatime");
-    assert_string_equal(m.fstype, "fuse.vdiskfs");
-    assert_string_equal(m.super_options, "ro,user_id=0");
-    mountinfo_clear(&m);
-    assert_ok(mountinfo_decode("1 2 3:4 / /x rw - tmpfs  rw", &m, &err)); /* empty source */
-    assert_string_equal(m.super_options, "rw");
-    mountinfo_clear(&m);
-    for (cut = 0; cut < strlen(good) - strlen("ro,user_id=0\n"); cut++) {
-        char *part = strndup(good, cut);
-
-        assert_fails(mountinfo_decode(part, &m, &err), VD_ECORRUPT, "mountinfo");
-        free(part);
-    }
-    assert_fails(mountinfo_decode("4294967296 2 3:4 / /x rw - t s rw", &m, &err), VD_ECORRUPT, "");
-    assert_fails(mountinfo_decode("1 2 3-4 / /x rw - t s rw", &m, &err), VD_ECORRUPT, "");
-    assert_fails(mountinfo_decode("1 2 3:4 / /x rw master:1 t s rw", &m, &err), VD_ECORRUPT, "");
-}
-
 /* ---- all ----------------------------------------------------------------------------------- */
 
 #define ROOT_TEST(name)                                                                            \
@@ -768,7 +734,6 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),
         cmocka_unit_test(root_unmounts),
         cmocka_unit_test(root_signals),
         cmocka_unit_test(root_helper),
