@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a program (sweep, threads) on a small file system of each kind.
+"""Runs a program (sweep, threads, mutate) on a small file system of each kind.
 
-    images.py PROGRAM sweep|threads CORPUS_DIR
+    images.py PROGRAM sweep|threads|mutate CORPUS_DIR [N]
 
 ext4, FAT, ISO 9660 and NTFS are made here when their tools are there; exFAT and HFS+ come from the
 corpus ($VDISKFS_CORPUS) when it is there.  Exit 77 if there was nothing to run on.
@@ -127,8 +127,8 @@ def main():
             src = f"{tmp}/src"
             source(src)
             image = make(tmp, src)
-            r = subprocess.run([program, image] + ([str(step)] if what == "sweep" else []),
-                               capture_output=True, check=False, timeout=200)
+            r = subprocess.run([program, image] + ([str(step)] if what == "sweep" else sys.argv[4:5]),
+                               capture_output=True, check=False, timeout=3600 if sys.argv[4:] else 200)
             print(r.stdout.decode("utf-8", "replace")[-3000:].strip(), r.stderr.decode("utf-8", "replace")[-6000:])
             done += 1
             bad += r.returncode != 0

@@ -120,7 +120,7 @@ static int walk(struct blkdev *vol, struct lines *out, bool *out_opened)
     *out_opened = rc == 0;
     if (rc)
         return rc == -VD_ENOTFORMAT ? rc : 0; /* an I/O error must not pass for "no file system" */
-    rc = fs_walk(fs, add_line, out);
+    rc = fs_walk(fs, NULL, add_line, out);
     fs_free(fs);
     return rc;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-foreach(name sweep threads)
+foreach(name sweep threads mutate)
   add_executable(fs_${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(fs_${name} PRIVATE vd_fs_walk)
   add_test(NAME fault/fs/${name}

@@ -44,7 +44,7 @@ static void *work(void *arg)
 {
     struct job *job = arg;
 
-    (void)fs_walk(job->fs, add_line, &job->digest);
+    (void)fs_walk(job->fs, NULL, add_line, &job->digest);
     return NULL;
 }
 
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < THREADS; i++)
         (void)pthread_join(jobs[i].thread, NULL);
-    (void)fs_walk(fs, add_line, &want);
+    (void)fs_walk(fs, NULL, add_line, &want);
     for (i = 0; i < THREADS; i++)
         bad += jobs[i].digest.h != want.h || jobs[i].digest.n != want.n;
     printf("%s: %zu objects, %u of %u threads saw something else\n", argv[1], want.n, bad, THREADS);

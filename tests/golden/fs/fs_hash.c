@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", vd_class_name(rc), err.msg);
     } else {
         fs_describe(fs, print_fact, NULL);
-        (void)fs_walk(fs, print_line, &metadata);
+        (void)fs_walk(fs, NULL, print_line, &metadata);
     }
     fs_free(fs);
     blk_unref(vol);

@@ -26,7 +26,8 @@ struct walk {
     struct vd_str path;
     struct vd_sha256 *sha;
     uint8_t *buf;
-    size_t n_other;
+    size_t n_other, n;
+    struct fs_walk_limits limits;
 };
 
 #define BUF (1u << 20)
@@ -37,7 +38,13 @@ static void give(struct walk *w, const char *kind, uint64_t size, const char *ha
     struct fs_walk_line line = {
         .kind = kind, .size = size, .hash = hash, .path = w->path.p ? w->path.p : "", .attr = attr};
 
+    w->n++;
     w->fn(w->ctx, &line);
+}
+
+static bool at_limit(const struct walk *w)
+{
+    return w->limits.objects && w->n >= w->limits.objects;
 }
 
 static int hash_content(struct walk *w, uint64_t addr, uint16_t stream, uint64_t size,
@@ -46,6 +53,8 @@ static int hash_content(struct walk *w, uint64_t addr, uint16_t stream, uint64_t
     uint8_t digest[VD_SHA256_SIZE];
     uint64_t off = 0;
 
+    if (w->limits.bytes && size > w->limits.bytes)
+        size = w->limits.bytes;
     vd_sha256_reset(w->sha);
     while (off < size) {
         size_t n = 0;
@@ -121,7 +130,7 @@ static int one_stream(void *ctx, const struct fs_stream *s)
     check_lookup(sw->w, sw->w->path.p + sw->name_at, sw->w->path.len - sw->name_at, &want);
     one_content(sw->w, sw->kind, sw->addr, s->stream, s->size, NULL);
     cut_path(sw->w, keep);
-    return 0;
+    return at_limit(sw->w);
 }
 
 static int one_entry(void *ctx, const struct fs_entry *entry, uint64_t next);
@@ -207,14 +216,16 @@ static int one_entry(void *ctx, const struct fs_entry *entry, uint64_t next)
         give(w, "e", 0, err.msg, NULL);
 done:
     cut_path(w, keep);
-    return 0;
+    return at_limit(w);
 }
 
-int fs_walk(struct fs *fs, fs_walk_fn *fn, void *ctx)
+int fs_walk(struct fs *fs, const struct fs_walk_limits *limits, fs_walk_fn *fn, void *ctx)
 {
     struct walk w = {.fs = fs, .fn = fn, .ctx = ctx, .path = VD_STR_INIT};
     int ok;
 
+    if (limits)
+        w.limits = *limits;
     w.sha = vd_sha256_new();
     w.buf = malloc(BUF);
     ok = w.sha && w.buf;

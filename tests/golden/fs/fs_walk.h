@@ -17,8 +17,14 @@ struct fs_walk_line {
 
 typedef void fs_walk_fn(void *ctx, const struct fs_walk_line *line);
 
-/* Non-zero without memory. */
-int fs_walk(struct fs *fs, fs_walk_fn *fn, void *ctx);
+/* Bounds for hostile volumes; 0 = none. */
+struct fs_walk_limits {
+    size_t objects; /* the walk ends after so many */
+    uint64_t bytes; /* of each content only so many are hashed */
+};
+
+/* `limits` may be NULL.  Non-zero without memory. */
+int fs_walk(struct fs *fs, const struct fs_walk_limits *limits, fs_walk_fn *fn, void *ctx);
 
 /* Opens image files (joined by commas) as a volume of `size` bytes (0: all) from `off`. */
 int fs_walk_open(const char *names, uint64_t off, uint64_t size, struct blkdev **out,
