@@ -17,17 +17,44 @@ const struct image_format *const image_formats[] = {
     &image_format_vmdk, &image_format_vhdx, &image_format_vhd, &image_format_raw, NULL,
 };
 
+#define PIECE 512u
+
+/* Bytes from the start of the file, as far as they can be read. */
+static size_t read_head(struct blkdev *file, uint8_t *buf, size_t len, struct vd_err *err)
+{
+    size_t done = 0;
+
+    if (blk_read(file, 0, buf, len, NULL) == 0)
+        return len;
+    while (done < len) {
+        size_t n = (size_t)vd_min(PIECE, len - done);
+
+        if (blk_read(file, done, buf + done, n, err))
+            break;
+        done += n;
+    }
+    return done;
+}
+
+/* A file with a bad sector near its start or end can still show what it is.  0, or the error of
+ * the part that cannot be read: then the window is shorter. */
 static int read_window(struct blkdev *file, struct image_window *w, struct vd_err *err)
 {
+    size_t head = (size_t)vd_min(sizeof(w->head), file->size);
+    size_t tail = (size_t)vd_min(sizeof(w->tail), file->size);
+    struct vd_err head_err = VD_ERR_INIT;
     int rc;
 
     w->file_size = file->size;
-    w->head_len = (size_t)vd_min(sizeof(w->head), file->size);
-    w->tail_len = (size_t)vd_min(sizeof(w->tail), file->size);
-    rc = blk_read(file, 0, w->head, w->head_len, err);
-    if (rc)
-        return rc;
-    return blk_read(file, file->size - w->tail_len, w->tail, w->tail_len, err);
+    w->head_len = read_head(file, w->head, head, &head_err);
+    rc = blk_read(file, file->size - tail, w->tail, tail, err);
+    w->tail_len = rc ? 0 : tail;
+    if (rc == 0 && w->head_len < head) {
+        rc = -(int)head_err.cls;
+        if (err)
+            *err = head_err;
+    }
+    return rc;
 }
 
 /* The one format that claims the window, or raw. */
@@ -79,28 +106,52 @@ static int image_new(struct blkdev *file, unsigned dir, const char *name,
     return 0;
 }
 
-/* Window, probe, empty image: what image_open_file and image_identify share. */
+/* The format of the file.  What cannot be read could have shown another format: a file is taken
+ * for raw only if the whole window was read. */
+static int recognise(struct blkdev *file, const char *name, const struct image_format **out,
+                     enum image_probe *out_probe, bool *out_partly, struct vd_err *err)
+{
+    struct image_window *w = calloc(1, sizeof(*w));
+    struct vd_err read_err = VD_ERR_INIT;
+    int rc, read_rc;
+
+    if (!w)
+        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
+    read_rc = read_window(file, w, &read_err);
+    rc = vd_prefix(err, find_format(w, out, out_probe, err), "%s", name);
+    free(w);
+    if (rc == 0 && read_rc && *out == &image_format_raw) {
+        if (err)
+            *err = read_err;
+        return read_rc;
+    }
+    *out_partly = read_rc != 0;
+    return rc;
+}
+
+/* Format and empty image: what image_open_file and image_identify share. */
 static int start(struct blkdev *file, unsigned dir, const char *name, struct image **out,
                  struct vd_err *err)
 {
     const struct image_format *format = NULL;
-    struct image_window *w = calloc(1, sizeof(*w));
     enum image_probe probe = IMAGE_NO;
-    int rc;
+    bool partly = false;
+    int rc = recognise(file, name, &format, &probe, &partly, err);
 
-    if (!w)
-        return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
-    rc = read_window(file, w, err);
-    if (rc == 0)
-        rc = vd_prefix(err, find_format(w, &format, &probe, err), "%s", name);
-    free(w);
     if (rc == 0)
         rc = image_new(file, dir, name, format, out, err);
-    if (rc == 0 && probe == IMAGE_DAMAGED)
+    if (rc)
+        return rc;
+    if (probe == IMAGE_DAMAGED)
         vd_fact_add(&(*out)->facts, VD_FACT_WARNING, "damaged",
                     "%s: recognised as %s, but a checksum or field of its header is wrong", name,
                     format->name);
-    return rc;
+    if (partly)
+        vd_fact_add(&(*out)->facts, VD_FACT_WARNING, "damaged",
+                    "%s: recognised as %s, but a part of its first %d or last %d bytes cannot be "
+                    "read",
+                    name, format->name, IMAGE_PROBE_HEAD, IMAGE_PROBE_TAIL);
+    return 0;
 }
 
 int image_open_file(struct blkdev *file, const struct blk_source *source, unsigned dir,

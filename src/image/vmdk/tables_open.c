@@ -13,8 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* ---- directories
- * ----------------------------------------------------------------------------------- */
+/* ---- directories ----------------------------------------------------------------------------- */
 
 /* Is the directory that starts at `off_sectors` inside the file and behind the header? */
 static bool dir_possible(const struct vmdk_geometry *g, uint64_t off_sectors, uint64_t *out_off)
@@ -68,47 +67,67 @@ static void load_dir(struct vmdk_tables *t, struct vmdk_directory *dir, struct v
 
 struct claim {
     uint32_t gde, table;
+    unsigned dir;
 };
 
 static int compare_claims(const void *a, const void *b)
 {
     const struct claim *x = a, *y = b;
 
-    return x->gde != y->gde ? (x->gde < y->gde ? -1 : 1)
-                            : (x->table > y->table) - (x->table < y->table);
+    return (x->gde > y->gde) - (x->gde < y->gde);
 }
 
-/* Two tables cannot share sectors.  Which of them is right is not known: both entries are void. */
-static void void_overlaps(struct vmdk_tables *t, struct vmdk_directory *dir)
+static size_t collect_claims(const struct vmdk_tables *t, struct claim *v)
 {
-    VD_AUTO(free) struct claim *v = malloc(t->g.gd_entries * sizeof(*v));
-    uint64_t i, end = 0;
-    size_t n = 0, last = 0;
+    unsigned dir;
+    size_t n = 0;
+    uint64_t i;
 
-    if (!v) {
-        t->tables_overlap_unchecked = true;
-        return;
-    }
-    for (i = 0; i < t->g.gd_entries; i++)
-        if (vmdk_gde_kind(&t->g, i, dir->whole[i]) == VMDK_PLACE_DATA)
-            v[n++] = (struct claim){dir->whole[i], (uint32_t)i};
+    for (dir = 0; dir < t->n_dirs; dir++)
+        for (i = 0; i < t->g.gd_entries; i++) {
+            uint32_t gde = t->dir[dir].whole[i];
+
+            if (vmdk_gde_kind(&t->g, i, gde) == VMDK_PLACE_DATA)
+                v[n++] = (struct claim){gde, (uint32_t)i, dir};
+        }
+    return n;
+}
+
+/* Two tables cannot share sectors (but both directories may name one place for the same table).
+ * Which of them is right is not known: both entries are void.  False: not checked. */
+static bool void_overlaps(struct vmdk_tables *t)
+{
+    VD_AUTO(free) struct claim *v = NULL;
+    size_t n, i, last = 0;
+    uint64_t end = 0;
+    unsigned dir;
+
+    for (dir = 0; dir < t->n_dirs; dir++)
+        if (!t->dir[dir].whole)
+            return false;
+    v = malloc(t->g.gd_entries * t->n_dirs * sizeof(*v));
+    if (!v)
+        return false;
+    n = collect_claims(t, v);
     if (n)
         qsort(v, n, sizeof(*v), compare_claims);
     for (i = 0; i < n; i++) {
-        uint64_t len = (uint64_t)vmdk_table_entries(&t->g, v[i].table) * 4;
         uint64_t off = (uint64_t)v[i].gde * VMDK_SECTOR;
+        uint64_t len = (uint64_t)vmdk_table_entries(&t->g, v[i].table) * 4;
 
-        if (i && off < end)
-            dir->whole[v[i].table] = dir->whole[v[last].table] = VMDK_GDE_OVERLAP;
+        if (i && off < end && v[i].table != v[last].table) {
+            t->dir[v[i].dir].whole[v[i].table] = VMDK_GDE_OVERLAP;
+            t->dir[v[last].dir].whole[v[last].table] = VMDK_GDE_OVERLAP;
+        }
         if (off + len > end) {
             end = off + len;
-            last = (size_t)i;
+            last = i;
         }
     }
+    return true;
 }
 
-/* ---- tables
- * ----------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 /* Calls `fn` for every grain of one table that lies in the file.  False: fn said stop. */
 typedef bool grain_fn(struct vmdk_claims *claims, uint32_t gte, uint64_t len);
@@ -238,13 +257,9 @@ int vmdk_tables_load(struct vmdk_tables *t, const struct vmdk_header *h, struct 
 
     if (rc)
         return rc;
-    for (i = 0; i < t->n_dirs; i++) {
+    for (i = 0; i < t->n_dirs; i++)
         load_dir(t, &t->dir[i], shared);
-        if (t->dir[i].whole)
-            void_overlaps(t, &t->dir[i]);
-        else
-            t->tables_overlap_unchecked = true;
-    }
+    t->tables_overlap_unchecked = !void_overlaps(t);
     if (!t->g.compressed && can_check_all(t, shared))
         claims = vmdk_claims_new(t->g.file_size, t->g.grain, vd_div_up(t->g.capacity, t->g.grain));
     t->g.provable = claims != NULL || (t->g.compressed && t->g.markers);
