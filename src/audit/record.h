@@ -8,6 +8,7 @@
 
 /* Largest record in bytes: its first slot and its payload. */
 #define AUDIT_MAX_RECORD (AUDIT_SLOT + AUDIT_MAX_PAYLOAD)
+_Static_assert(AUDIT_MAX_PAYLOAD == AUDIT_MAX_EXT * AUDIT_SLOT, "all payload slots");
 
 /* Encodes everything of `event` but sequence number and CRC into `out` (AUDIT_MAX_RECORD bytes);
  * returns the number of slots.  Fields that exceed AUDIT_MAX_PAYLOAD are cut, longest first; more

@@ -54,6 +54,7 @@ void ring_futex_wake(_Atomic uint32_t *word, int n)
 int ring_init(struct audit_ring *ring, int fd, uint64_t n_slots, const uint8_t session[16],
               struct vd_err *err)
 {
+    static const uint8_t magic[] = {'V', 'D', 'A', 'R'}; /* AUDIT_RING_MAGIC */
     uint8_t *fixed;
     void *map;
 
@@ -66,7 +67,7 @@ int ring_init(struct audit_ring *ring, int fd, uint64_t n_slots, const uint8_t s
     ring->slots = (uint8_t *)map + AUDIT_RING_HEADER;
     ring->n_slots = n_slots;
     fixed = ring->shared->fixed;
-    memcpy(fixed + AUDIT_W_MAGIC, AUDIT_RING_MAGIC, 4);
+    memcpy(fixed + AUDIT_W_MAGIC, magic, sizeof(magic));
     vd_put_le16(fixed + AUDIT_W_VERSION, AUDIT_VERSION);
     vd_put_le16(fixed + AUDIT_W_SLOT, AUDIT_SLOT);
     vd_put_le64(fixed + AUDIT_W_SLOTS, n_slots);

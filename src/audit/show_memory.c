@@ -75,6 +75,11 @@ const uint8_t *show_recall(const struct show_memory *m, uint64_t id, size_t *out
 
 void show_memory_clear(struct show_memory *m)
 {
-    while (m->oldest)
-        forget(m, m->oldest);
+    struct show_entry *e = m->oldest, *newer;
+
+    for (; e; e = newer) {
+        newer = e->newer;
+        free(e);
+    }
+    memset(m, 0, sizeof(*m));
 }

@@ -258,7 +258,7 @@ static int show_records(struct walk *w, const uint8_t *frame, size_t len)
     int rc = 0;
 
     while (w->fn && rc == 0 && pos < len) { /* lengths were checked */
-        size_t n = AUDIT_SLOT * (1u + frame[pos + AUDIT_R_EXT]);
+        size_t n = AUDIT_SLOT * ((size_t)1 + frame[pos + AUDIT_R_EXT]);
         const struct audit_seen seen = {frame + pos, n, w->e.frame_no - 1};
 
         rc = w->fn(w->ctx, &seen, w->err);

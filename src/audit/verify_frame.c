@@ -133,11 +133,21 @@ static bool payload_check(const uint8_t *p, size_t len)
     return vd_all_zero(p + pos, len - pos);
 }
 
+/* CRC-32C with its own field as zeros: in a copy of the slot, for whole words are checked faster. */
+static uint32_t record_crc(const uint8_t *r, size_t len)
+{
+    uint8_t slot[AUDIT_SLOT];
+
+    memcpy(slot, r, sizeof(slot));
+    vd_put_le32(slot + AUDIT_R_CRC, 0);
+    return vd_crc32c(vd_crc32c(0, slot, sizeof(slot)), r + AUDIT_SLOT, len - AUDIT_SLOT);
+}
+
 /* Bytes of the record, or 0 and fault. */
 static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t off,
                            struct fault *fault)
 {
-    size_t len = AUDIT_SLOT * (1u + r[AUDIT_R_EXT]);
+    size_t len = AUDIT_SLOT * ((size_t)1 + r[AUDIT_R_EXT]);
     uint64_t commit = vd_le64(r + AUDIT_R_COMMIT);
 
     if (commit != seq + 1)
@@ -146,7 +156,7 @@ static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t o
     if (len > room)
         return bad(fault, off + AUDIT_R_EXT, "record %" PRIu64 " goes past the end of its frame",
                    seq);
-    if (vd_crc32c_without(r, len, AUDIT_R_CRC) != vd_le32(r + AUDIT_R_CRC))
+    if (record_crc(r, len) != vd_le32(r + AUDIT_R_CRC))
         return bad(fault, off + AUDIT_R_CRC, "record %" PRIu64 ": wrong CRC-32C", seq);
     if (vd_le16(r + AUDIT_R_OP) == AUDIT_NONE)
         return bad(fault, off + AUDIT_R_OP, "record %" PRIu64 ": no operation", seq);

@@ -133,7 +133,7 @@ static int count_one(struct ring_file *f, uint64_t seq, uint64_t left, uint64_t 
 
 int ring_scan(int dir_fd, uint64_t seq, struct audit_report *report, struct vd_err *err)
 {
-    VD_AUTO(free) uint8_t *window = malloc((size_t)WINDOW_SLOTS * AUDIT_SLOT);
+    VD_AUTO(free) uint8_t *window = calloc(WINDOW_SLOTS, AUDIT_SLOT);
     VD_AUTO(fd) int fd = open_ring_file(dir_fd);
     struct ring_file f = {.fd = fd, .window = window};
     const char *why;

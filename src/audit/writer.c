@@ -167,10 +167,11 @@ void writer_append(struct audit_writer *w, uint8_t *record, size_t slots)
 
 static void frame_header(struct audit_writer *w, uint32_t flags)
 {
+    static const uint8_t magic[] = {'V', 'D', 'A', 'F'}; /* AUDIT_FRAME_MAGIC */
     uint8_t *h = w->frame;
 
     memset(h, 0, AUDIT_FRAME_HEADER);
-    memcpy(h + AUDIT_H_MAGIC, AUDIT_FRAME_MAGIC, 4);
+    memcpy(h + AUDIT_H_MAGIC, magic, sizeof(magic));
     vd_put_le16(h + AUDIT_H_VERSION, AUDIT_VERSION);
     vd_put_le16(h + AUDIT_H_HEADER, AUDIT_FRAME_HEADER);
     vd_put_le32(h + AUDIT_H_LENGTH, (uint32_t)(frame_end(w) - h));
