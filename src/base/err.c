@@ -39,7 +39,8 @@ static int class_of(int rc)
     return cls < VD_CLASS_COUNT ? cls : VD_EIO;
 }
 
-static void set_text(struct vd_err *err, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void set_text(struct vd_err *err, const char *fmt,
+                                                           va_list ap)
 {
     char raw[VD_ERR_MSG_MAX];
 
@@ -47,49 +48,46 @@ static void set_text(struct vd_err *err, const char *fmt, va_list ap)
     vd_text_printable(raw, strlen(raw), err->msg, sizeof(err->msg));
 }
 
-int vd_fail(struct vd_err *err, enum vd_class cls, const char *fmt, ...)
+void vd_err_set(struct vd_err *err, enum vd_class cls, const char *fmt, ...)
 {
     va_list ap;
 
-    if (err) {
-        vd_err_clear(err);
-        err->cls = cls;
-        va_start(ap, fmt);
-        set_text(err, fmt, ap);
-        va_end(ap);
-    }
-    return -(int)cls;
+    if (!err)
+        return;
+    vd_err_clear(err);
+    err->cls = cls;
+    va_start(ap, fmt);
+    set_text(err, fmt, ap);
+    va_end(ap);
 }
 
-int vd_fail_errno(struct vd_err *err, enum vd_class cls, int host_errno, const char *fmt, ...)
+void vd_err_set_errno(struct vd_err *err, enum vd_class cls, int host_errno, const char *fmt, ...)
 {
+    char reason[128];
     va_list ap;
+    size_t used;
 
-    if (err) {
-        char reason[128];
-        size_t used;
-
-        vd_err_clear(err);
-        err->cls = cls;
-        err->host_errno = host_errno;
-        va_start(ap, fmt);
-        set_text(err, fmt, ap);
-        va_end(ap);
-        used = strlen(err->msg);
-        (void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
-                       strerror_r(host_errno, reason, sizeof(reason)));
-    }
-    return -(int)cls;
+    if (!err)
+        return;
+    vd_err_clear(err);
+    err->cls = cls;
+    err->host_errno = host_errno;
+    va_start(ap, fmt);
+    set_text(err, fmt, ap);
+    va_end(ap);
+    used = strlen(err->msg);
+    (void)snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
+                   strerror_r(host_errno, reason, sizeof(reason)));
 }
 
-int vd_prefix(struct vd_err *err, int rc, const char *fmt, ...)
+void vd_err_prefix(struct vd_err *err, const char *fmt, ...)
 {
     char raw[VD_ERR_MSG_MAX], prefix[VD_ERR_MSG_MAX], rest[VD_ERR_MSG_MAX];
     va_list ap;
     size_t used;
 
-    if (rc == 0 || !err)
-        return rc;
+    if (!err)
+        return;
     va_start(ap, fmt);
     (void)vsnprintf(raw, sizeof(raw), fmt, ap);
     va_end(ap);
@@ -98,16 +96,6 @@ int vd_prefix(struct vd_err *err, int rc, const char *fmt, ...)
     used = vd_text_copy(err->msg, sizeof(err->msg), prefix);
     used += vd_text_copy(err->msg + used, sizeof(err->msg) - used, ": ");
     (void)vd_text_copy(err->msg + used, sizeof(err->msg) - used, rest);
-    return rc;
-}
-
-int vd_at(struct vd_err *err, int rc, uint64_t offset)
-{
-    if (err && rc) {
-        err->has_offset = true;
-        err->offset = offset;
-    }
-    return rc;
 }
 
 void vd_err_clear(struct vd_err *err)

@@ -54,22 +54,52 @@ struct vd_err {
         .cls = VD_OK                                                                               \
     }
 
+/* The three below are macros so that the compiler and the analyser see the result: -cls of a constant
+ * is never 0, and what a caller reads after success is then known to be set. */
+
 /* Sets `err` (if not NULL) to class and message and returns -cls.  A message that does not fit
  * is cut; bytes that are not printable ASCII or valid UTF-8 are shown as \xHH, so hostile names
  * may be passed with %s. */
-int vd_fail(struct vd_err *err, enum vd_class cls, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+#define vd_fail(err, cls, ...)                                                                     \
+    __extension__({                                                                                \
+        const enum vd_class vd_fail_cls = (cls);                                                   \
+        vd_err_set((err), vd_fail_cls, __VA_ARGS__);                                               \
+        -(int)vd_fail_cls;                                                                         \
+    })
 
 /* As vd_fail, and appends ": strerror(host_errno)". */
-int vd_fail_errno(struct vd_err *err, enum vd_class cls, int host_errno, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+#define vd_fail_errno(err, cls, host_errno, ...)                                                   \
+    __extension__({                                                                                \
+        const enum vd_class vd_fail_cls = (cls);                                                   \
+        vd_err_set_errno((err), vd_fail_cls, (host_errno), __VA_ARGS__);                           \
+        -(int)vd_fail_cls;                                                                         \
+    })
 
 /* Puts "PREFIX: " in front of the message and returns `rc` unchanged.  No-op for rc == 0. */
-int vd_prefix(struct vd_err *err, int rc, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+#define vd_prefix(err, rc, ...)                                                                    \
+    __extension__({                                                                                \
+        const int vd_prefix_rc = (rc);                                                             \
+        if (vd_prefix_rc)                                                                          \
+            vd_err_prefix((err), __VA_ARGS__);                                                     \
+        vd_prefix_rc;                                                                              \
+    })
 
 /* Records the first bad byte position, keeps the message; returns `rc`. */
-int vd_at(struct vd_err *err, int rc, uint64_t offset);
+static inline int vd_at(struct vd_err *err, int rc, uint64_t offset)
+{
+    if (err && rc) {
+        err->has_offset = true;
+        err->offset = offset;
+    }
+    return rc;
+}
+
+/* What the macros call; `err` may be NULL. */
+void vd_err_set(struct vd_err *err, enum vd_class cls, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void vd_err_set_errno(struct vd_err *err, enum vd_class cls, int host_errno, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void vd_err_prefix(struct vd_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Forgets an error that was handled. */
 void vd_err_clear(struct vd_err *err);
