@@ -47,6 +47,7 @@ static const struct container {
     {"an encrypted Apple disk image", -8, 8, "cdsaencr", true},
     {"an Apple disk image (DMG)", -512, 4, "koly", true},
     {"an Apple sparse disk image", 0, 4, "sprs", true},
+    {"a text file (XML; perhaps a Parallels descriptor)", 0, 5, "<?xml", true},
     {"a gzip file", 0, 3, "\x1f\x8b\x08", false},
     {"an xz file", 0, 6,
      "\xfd"
