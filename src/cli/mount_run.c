@@ -17,6 +17,8 @@
 #include "tree/tree.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -258,14 +260,27 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
     int rc = proc_run(&config, &died, err), closed;
 
     closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);
-    if (state->mp && !died)
+    if (state->mp && !(died && state->usable))
         mountpoint_unmount(state->mp);
-    mountpoint_free(state->mp, died);
+    mountpoint_free(state->mp, died && state->usable);
     if (rc == 0 && closed) {
         *err = close_err;
         rc = closed;
     }
     return rc;
+}
+
+/* The supervisor takes these from a signalfd while the worker lives; before and after that they must
+ * not end the program with an open log. */
+static void hold_signals(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 int mount_run(const struct mount_run *run, struct vd_err *err)
@@ -283,6 +298,7 @@ int mount_run(const struct mount_run *run, struct vd_err *err)
         rc = audit_open(&config, &state.audit, &state.ring, err);
     if (rc)
         return rc;
+    hold_signals();
     session_record_open(state.ring, run);
     return run_pair(&state, err);
 }
