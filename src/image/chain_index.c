@@ -50,7 +50,7 @@ static int add_image(struct chain_index *index, struct image *image, char *name,
 {
     if (index->n == index->cap) {
         size_t cap = index->cap ? 2 * index->cap : 32;
-        struct image **v = realloc(index->v, cap * sizeof(*v));
+        struct image **v = realloc(index->v, cap * sizeof(struct image *));
         char **names;
 
         if (v)

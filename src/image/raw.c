@@ -29,7 +29,7 @@ static enum image_probe raw_probe(const struct image_window *window)
 static const struct container {
     const char *name;
     int off;
-    uint8_t len;
+    unsigned len;
     const char *magic;
     bool refuse; /* false: a warning, since any disk may begin like that */
 } containers[] = {

@@ -426,7 +426,7 @@ static int read_footer(struct blkdev *file, const struct vmdk_header *header,
 
     if (rc)
         return rc;
-    if (off < 2 * VMDK_SECTOR || !vd_range_inside(off, VMDK_SECTOR, file->size))
+    if (off < UINT64_C(2) * VMDK_SECTOR || !vd_range_inside(off, VMDK_SECTOR, file->size))
         return vd_fail(err, VD_ECORRUPT, "footer: the file ends before it");
     rc = blk_read(file, off - VMDK_SECTOR, bytes, sizeof(bytes), err);
     if (rc)
