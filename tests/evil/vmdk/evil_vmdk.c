@@ -107,7 +107,7 @@ static void cut_everywhere(const struct vb_spec *spec)
     size_t len, i;
 
     vb_make(spec, &v);
-    for (len = 0; len < v.len; len += 127)
+    for (len = 0; len < v.len; len += 509)
         check_cut(&v, len);
     for (len = 512; len < v.len; len += 512) { /* every boundary of a structure is one of these */
         check_cut(&v, len - 1);
