@@ -271,7 +271,7 @@ static int tsk_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_t
                       struct fs_entry *out, struct vd_err *err)
 {
     struct tsk_fs *tsk = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = tsk_dir_get(fs, dir_addr, &ref, err);
 
     if (rc)
@@ -285,7 +285,7 @@ static int tsk_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
                        void *ctx, struct vd_err *err)
 {
     struct tsk_fs *tsk = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = tsk_dir_get(fs, dir_addr, &ref, err);
 
     if (rc)
@@ -333,8 +333,8 @@ static int tsk_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_
 {
     struct tsk_fs *tsk = fs->priv;
     TSK_FS_TYPE_ENUM type = tsk->info->ftype;
-    struct fs_cached *ref;
-    TSK_FS_FILE *file;
+    struct fs_cached *ref = NULL;
+    TSK_FS_FILE *file = NULL;
     int rc;
 
     (void)pthread_mutex_lock(&tsk->lock);
@@ -368,7 +368,7 @@ static int tsk_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off,
                     size_t len, size_t *out_len, struct vd_err *err)
 {
     struct tsk_fs *tsk = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = tsk_content_get(fs, addr, stream, &ref, err);
 
     if (rc)
@@ -382,7 +382,7 @@ static int tsk_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_le
                         struct vd_err *err)
 {
     struct tsk_fs *tsk = fs->priv;
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     int rc;
 
     (void)pthread_mutex_lock(&tsk->lock);
@@ -409,7 +409,7 @@ static int tsk_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx
     struct tsk_fs *tsk = fs->priv;
     struct fs_stream stream = {.name = "rsrc", .stream = TSK_STREAM_RSRC};
     const TSK_FS_ATTR *attr = NULL;
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     int i, n, rc;
 
     if (tsk->info->ftype != TSK_FS_TYPE_HFS)

@@ -48,7 +48,7 @@ uint64_t tsk_end_addr(const struct tsk_fs *tsk)
 
 int tsk_open_object(struct tsk_fs *tsk, uint64_t addr, TSK_FS_FILE **out, struct vd_err *err)
 {
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     int rc;
 
     if (addr < tsk->info->first_inum || addr >= tsk_end_addr(tsk))
@@ -161,7 +161,7 @@ static int load(struct fs *fs, uint64_t addr, uint64_t stream, struct fs_content
 {
     struct tsk_fs *tsk = fs->priv;
     const TSK_FS_ATTR *attr = NULL;
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     int rc = tsk_open_object(tsk, addr, &file, err);
 
     if (rc)

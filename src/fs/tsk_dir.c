@@ -75,7 +75,7 @@ static int add_name(struct fs *fs, const TSK_FS_NAME *name, struct fs_dirlist *l
 static int load(struct fs *fs, uint64_t addr, struct fs_dirlist *list, struct vd_err *err)
 {
     struct tsk_fs *tsk = fs->priv;
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     TSK_FS_DIR *dir;
     size_t i, n;
     bool is_dir;

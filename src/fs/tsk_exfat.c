@@ -111,7 +111,7 @@ bool tsk_exfat_is_object(struct fs *fs, uint64_t addr)
 static int ask_libtsk(struct tsk_fs *tsk, uint64_t addr, uint64_t *out_cluster, uint64_t *out_size,
                       struct vd_err *err)
 {
-    TSK_FS_FILE *file;
+    TSK_FS_FILE *file = NULL;
     int rc;
 
     (void)pthread_mutex_lock(&tsk->lock);

@@ -105,7 +105,7 @@ static int read_kind(struct fs *fs, uint64_t addr, enum fs_kind kind, uint64_t o
 {
     struct ext_fs *x = fs->priv;
     const struct fs_content *c;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = ext_content_get(fs, addr, &ref, err);
 
     if (rc)
@@ -165,7 +165,7 @@ static int ext_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_t
                       struct fs_entry *out, struct vd_err *err)
 {
     struct ext_fs *x = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(x->dirs, dir_addr, 0, dir_make, fs, &ref, err);
 
     if (rc)
@@ -197,7 +197,7 @@ static int ext_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
 {
     struct ext_fs *x = fs->priv;
     struct kind_walk walk = {.x = x, .fn = fn, .ctx = ctx};
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(x->dirs, dir_addr, 0, dir_make, fs, &ref, err);
 
     if (rc)

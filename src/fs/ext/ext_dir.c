@@ -158,7 +158,7 @@ int ext_dir_make(struct fs *fs, uint64_t ino, struct fs_dirlist *list, struct vd
 {
     struct ext_fs *x = fs->priv;
     struct ext_inode inode;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     bool encrypted;
     int rc = ext_inode_read(x, ino, &inode, err);
 

@@ -217,7 +217,7 @@ static int iso_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off,
 {
     struct iso_fs *iso = fs->priv;
     const struct fs_content *c;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc;
 
     if (stream)
@@ -388,7 +388,7 @@ static int iso_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_t
                       struct fs_entry *out, struct vd_err *err)
 {
     struct iso_fs *iso = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(iso->dirs, dir_addr, 0, dir_make, iso, &ref, err);
 
     if (rc)
@@ -402,7 +402,7 @@ static int iso_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
                        void *ctx, struct vd_err *err)
 {
     struct iso_fs *iso = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(iso->dirs, dir_addr, 0, dir_make, iso, &ref, err);
 
     if (rc)
@@ -417,7 +417,7 @@ static int iso_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
 /* Sum of the extents of a file of several. */
 static int whole_size(struct iso_fs *iso, uint64_t addr, uint64_t *out, struct vd_err *err)
 {
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(iso->contents, addr, 0, content_make, iso, &ref, err);
 
     if (rc)

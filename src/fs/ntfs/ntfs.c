@@ -143,7 +143,7 @@ static int fill_attr(const struct ntfs_fs *n, const struct ntfs_file *file, uint
 static int ntfs_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_attr *out,
                         struct vd_err *err)
 {
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     int rc = ntfs_file_load(fs->priv, addr, &file, err);
 
     if (rc)
@@ -179,7 +179,7 @@ static int content_make(void *ctx, uint64_t addr, uint64_t stream, void **out_ob
     const struct ntfs_fs *n = ctx;
     const struct ntfs_attr *attr;
     struct fs_content *c = NULL;
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     int rc = ntfs_file_load(n, addr, &file, err);
 
     if (rc)
@@ -209,7 +209,7 @@ static int ntfs_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off
 {
     struct ntfs_fs *n = fs->priv;
     const struct fs_content *c;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(n->contents, addr, stream, content_make, n, &ref, err);
 
     if (rc)
@@ -225,7 +225,7 @@ static int ntfs_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_l
                          struct vd_err *err)
 {
     struct ntfs_reparse rp = {0};
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     int rc = ntfs_file_load(fs->priv, addr, &file, err);
 
     if (rc)
@@ -243,7 +243,7 @@ static int ntfs_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_l
 static int ntfs_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx,
                         struct vd_err *err)
 {
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     uint16_t number = 0;
     size_t i;
     int rc = ntfs_file_load(fs->priv, addr, &file, err);
@@ -295,7 +295,7 @@ static int ntfs_lookup(struct fs *fs, uint64_t dir_addr, const char *name, size_
                        struct fs_entry *out, struct vd_err *err)
 {
     struct ntfs_fs *n = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(n->dirs, dir_addr, 0, dir_make, n, &ref, err);
 
     if (rc)
@@ -309,7 +309,7 @@ static int ntfs_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_en
                         void *ctx, struct vd_err *err)
 {
     struct ntfs_fs *n = fs->priv;
-    struct fs_cached *ref;
+    struct fs_cached *ref = NULL;
     int rc = fs_cache_get(n->dirs, dir_addr, 0, dir_make, n, &ref, err);
 
     if (rc)
@@ -343,7 +343,7 @@ static void read_volume_file(struct fs *fs)
     struct ntfs_fs *n = fs->priv;
     const struct ntfs_attr *name, *information;
     struct vd_err e = VD_ERR_INIT;
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
 
     if (ntfs_file_load(n, 3, &file, &e)) {
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "volume_record", "$Volume: %s", e.msg);

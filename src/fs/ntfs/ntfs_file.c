@@ -385,7 +385,7 @@ static int adopt(struct ntfs_fs *n, bool base_only, size_t *out_runs, bool *out_
                  struct vd_err *err)
 {
     const struct ntfs_attr *data;
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     struct fs_content *c = NULL;
     int rc = file_load(n, 0, base_only, &file, err);
 

@@ -82,7 +82,7 @@ static enum fs_kind reparse_kind(const struct ntfs_fs *n, uint64_t addr, bool is
 {
     enum fs_kind kind = is_dir ? FS_DIR : FS_FILE;
     struct ntfs_reparse rp;
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
 
     if (ntfs_file_load(n, addr, &file, NULL))
         return kind;
@@ -157,7 +157,7 @@ static int walk_child(struct walk *w, uint64_t vcn, unsigned depth, struct vd_er
     /* blocks smaller than a cluster are counted in 512 bytes */
     uint64_t unit = w->block_size < w->n->boot.cluster_size ? 512 : w->n->boot.cluster_size;
     uint64_t off, number;
-    uint8_t *buf;
+    uint8_t *buf = NULL;
     int rc;
 
     if (!w->blocks || !vd_mul(vcn, unit, &off) || off % w->block_size ||
@@ -255,7 +255,7 @@ static int walk_dir(const struct ntfs_fs *n, const struct ntfs_file *file, struc
 int ntfs_dir_make(const struct ntfs_fs *n, uint64_t addr, struct fs_dirlist *list,
                   struct vd_err *err)
 {
-    struct ntfs_file *file;
+    struct ntfs_file *file = NULL;
     int rc = ntfs_file_load(n, addr, &file, err);
 
     if (rc)

@@ -119,7 +119,7 @@ int ntfs_compressed_read(struct ntfs_fs *n, const struct fs_content *c, uint64_t
         }
         part = (size_t)vd_min(part, c->init - at);
         {
-            struct fs_cached *ref;
+            struct fs_cached *ref = NULL;
             int rc =
                 fs_cache_get(n->units, addr << 16 | stream, number, unit_make, &job, &ref, err);
 
