@@ -260,9 +260,10 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
     int rc = proc_run(&config, &died, err), closed;
 
     closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);
-    if (state->mp && !(died && state->usable))
-        mountpoint_unmount(state->mp);
-    mountpoint_free(state->mp, died && state->usable);
+    /* A worker that ended well did so because the mount is gone: by umount, or by on_unmount.  What
+     * stands there now is somebody else's.  A worker that died in service leaves a dead mount, so
+     * that nobody takes an empty directory for the evidence. */
+    mountpoint_free(state->mp, rc == 0 || (died && state->usable));
     if (rc == 0 && closed) {
         *err = close_err;
         rc = closed;
