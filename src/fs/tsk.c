@@ -88,7 +88,11 @@ static unsigned candidates(struct blkdev *vol, TSK_FS_TYPE_ENUM out[MAX_CANDIDAT
         if (memcmp(boot + 3, "EXFAT   ", 8) == 0)
             out[n++] = TSK_FS_TYPE_EXFAT;
         else if (is_fat_boot(boot))
-            out[n++] = TSK_FS_TYPE_FAT_DETECT;
+            /* No 16-bit FAT size and no fixed root directory is the layout of FAT32, whatever the
+             * number of clusters says (mkfs.fat -F 32 on a small volume; Linux reads it so).  Left
+             * to detect, libtsk goes by the clusters alone and refuses. */
+            out[n++] = vd_le16(boot + 22) == 0 && vd_le16(boot + 17) == 0 ? TSK_FS_TYPE_FAT32
+                                                                          : TSK_FS_TYPE_FAT_DETECT;
     }
     if (peek(vol, 1024, hfs, sizeof(hfs), rc, err) &&
         (memcmp(hfs, "H+", 2) == 0 || memcmp(hfs, "HX", 2) == 0 || memcmp(hfs, "BD", 2) == 0))
