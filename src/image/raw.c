@@ -137,6 +137,16 @@ static bool has_second_piece(const struct blk_source *source, unsigned dir, cons
     return source->open(source->ctx, dir, second, &next, NULL) == 0;
 }
 
+/* The cookie of a VHD footer in the last sector (VHD specification 2006, "Hard Disk Footer"). */
+static bool ends_in_footer(struct blkdev *file)
+{
+    uint8_t cookie[8];
+
+    return file->size >= 512 &&
+           blk_read(file, file->size - 512, cookie, sizeof(cookie), NULL) == 0 &&
+           memcmp(cookie, "conectix", sizeof(cookie)) == 0;
+}
+
 static int raw_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
@@ -160,6 +170,11 @@ static int raw_open(struct blkdev *file, const char *name, const struct blk_sour
         vd_fact_add(&out->facts, VD_FACT_WARNING, "extent",
                     "the name is that of an extent of a VMDK: open the descriptor file to see the "
                     "whole disk and its snapshots");
+    if (ends_in_footer(file))
+        vd_fact_add(
+            &out->facts, VD_FACT_WARNING, "footer",
+            "the file ends in the footer of a VHD that it does not fit: it is shown as a raw "
+            "disk, footer included");
     if (has_second_piece(source, dir, name))
         vd_fact_add(&out->facts, VD_FACT_WARNING, "split",
                     "the next piece (.002) lies beside the file: this is only the first part of a "

@@ -17,6 +17,18 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A footer is the last thing in the file: one that declares a larger fixed disk than the bytes before
+ * it does not stand where the disk ends.  Bytes are missing somewhere before it, nobody knows where,
+ * and taking the file from its start would show shifted bytes; or the file is a raw copy of the end
+ * of such a disk.  Either way it is not the fixed image that the footer describes. */
+static bool fixed_but_short(const struct vhd_found *found)
+{
+    bool from_geometry;
+
+    return found->footer.disk_type == VHD_FIXED &&
+           vhd_disk_size(&found->footer, &from_geometry) > found->data_end;
+}
+
 static enum image_probe vhd_probe(const struct image_window *window)
 {
     struct vhd_found found;
@@ -27,7 +39,7 @@ static enum image_probe vhd_probe(const struct image_window *window)
         return IMAGE_NO;
     tail = window->tail + window->tail_len - VHD_FOOTER_SIZE;
     rc = vhd_footer_choose(window->head, tail, window->file_size, &found, NULL, NULL);
-    if (rc == -VD_ENOTFORMAT)
+    if (rc == -VD_ENOTFORMAT || (rc == 0 && fixed_but_short(&found)))
         return IMAGE_NO;
     return rc ? IMAGE_DAMAGED : IMAGE_YES;
 }
@@ -118,10 +130,12 @@ static void footer_facts(const struct vhd_footer *footer, bool from_geometry, ui
 static int open_fixed(struct blkdev *file, const char *name, const struct vhd_found *found,
                       uint64_t size, struct image *out, struct vd_err *err)
 {
-    if (size > found->data_end)
-        vd_fact_add(&out->facts, VD_FACT_WARNING, "truncated",
-                    "the file ends %" PRIu64 " bytes before the disk does; they cannot be read",
-                    size - found->data_end);
+    if (fixed_but_short(found))
+        return vd_fail(err, VD_ECORRUPT,
+                       "%" PRIu64
+                       " bytes of the disk are missing before the footer, nobody can tell "
+                       "where",
+                       size - found->data_end);
     (void)snprintf(out->kind, sizeof(out->kind), "fixed");
     return vhd_fixed_new(file, found->data_end, size, name, &out->dev, err);
 }
