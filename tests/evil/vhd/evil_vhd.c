@@ -5,6 +5,7 @@
 #include "testlib.h"
 
 #include "base/bytes.h"
+#include "base/range.h"
 
 #include <stdlib.h>
 #include <string.h>
