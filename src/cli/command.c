@@ -40,6 +40,7 @@ static int case_worker(struct proc_channel *channel, void *arg, struct vd_err *e
     struct vd_case *c = NULL;
     int rc;
 
+    fs_init(); /* while there is one thread */
     proc_channel_source(channel, &source);
     rc = case_open(&source, job->path->name, &options, &c, err);
     if (rc == 0)

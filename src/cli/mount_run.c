@@ -133,6 +133,7 @@ static int mount_worker(struct proc_channel *channel, void *arg, struct vd_err *
     struct vd_case *c = NULL;
     int rc;
 
+    fs_init(); /* while there is one thread */
     log_fact(state->ring, "worker", VD_FACT_INFO, "sandbox", sandbox);
     proc_channel_source(channel, &source);
     rc = case_open(&source, state->run->image->name, &options, &c, err);
