@@ -369,12 +369,16 @@ static int walk_segments(struct walk *w)
     return rc;
 }
 
-/* A segment with a higher number than the last one walked: one between was removed. */
+/* A segment with a higher number than the last one walked: one between was removed.  Not so when the
+ * next one is there now: the log has grown since the walk ended. */
 static int check_stray_segments(struct walk *w)
 {
     int fd = openat(w->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *e;
+    bool stray = false;
+    char next[24];
+    struct stat st;
 
     if (!d) {
         int error = errno;
@@ -387,10 +391,13 @@ static int check_stray_segments(struct walk *w)
         char *end;
         unsigned long n = strtoul(e->d_name, &end, 10);
 
-        if (end != e->d_name && strcmp(end, ".vlog") == 0 && n > (unsigned long)w->e.segment + 1)
-            tampered(w, 0, "a segment file is missing");
+        stray = stray || (end != e->d_name && strcmp(end, ".vlog") == 0 &&
+                          n > (unsigned long)w->e.segment + 1);
     }
     (void)closedir(d);
+    (void)snprintf(next, sizeof(next), "%06u.vlog", w->e.segment + 1);
+    if (stray && fstatat(w->dir_fd, next, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        tampered(w, 0, "a segment file is missing");
     return 0;
 }
 
@@ -536,6 +543,7 @@ static int open_path(struct walk *w, const char *path, bool *out_is_dir)
     } else {
         w->dir_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
+    *out_is_dir = true;
     return w->dir_fd < 0 ? vd_fail_errno(w->err, VD_EIO, errno, "%s: its directory", path) : 0;
 }
 

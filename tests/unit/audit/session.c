@@ -7,7 +7,9 @@
 #include "audit/verify.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +209,57 @@ static void segments(void **state)
     assert_true(test_contains(r.reason, "missing"));
 }
 
+static _Atomic bool stop_logging;
+
+static void *log_until_told(void *arg)
+{
+    const struct timespec pause = {0, 2000000};
+    const struct audit_event e = {.op = AUDIT_READ};
+    int i, n = 0;
+
+    while (!atomic_load(&stop_logging)) {
+        /* Not without end: each verification reads all of it. */
+        for (i = 0; i < 100 && n < 20000; i++, n++)
+            (void)audit_log(arg, &e);
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+/* A running log may be verified at any time: frames are being appended, segments change. */
+static void verified_while_written(void **state)
+{
+    const struct audit_config config = {.segment_bytes = 30000, .seal_ms = 5};
+    struct audit_writer *w;
+    struct audit_ring *ring;
+    struct audit_report r;
+    pthread_t thread;
+    char path[512];
+    uint64_t records = 0, segment = 0;
+    int i;
+
+    (void)state;
+    open_session(&config, &w, &ring, path);
+    assert_ok(audit_start(w, &err));
+    atomic_store(&stop_logging, false);
+    assert_int_equal(pthread_create(&thread, NULL, log_until_told, ring), 0);
+    for (i = 0; i < 200; i++) {
+        assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+        if (r.verdict != AUDIT_INTACT_OPEN || !r.live)
+            fail_msg("%s: %s", audit_verdict_text(r.verdict), r.reason);
+        assert_true(r.records >= records && r.segments >= segment);
+        records = r.records;
+        segment = r.segments;
+    }
+    atomic_store(&stop_logging, true);
+    (void)pthread_join(thread, NULL);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
+    print_message("200 verifications, %llu records, %llu segments\n", (unsigned long long)r.records,
+                  (unsigned long long)r.segments);
+}
+
 static void previous(void **state)
 {
     struct audit_writer *w;
@@ -292,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(waits_for_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(sealed_in_time, setup, teardown),
         cmocka_unit_test_setup_teardown(segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(verified_while_written, setup, teardown),
         cmocka_unit_test_setup_teardown(previous, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_open_leaves_nothing, setup, teardown),
