@@ -272,6 +272,18 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
     return rc;
 }
 
+/* The session header is sealed before the worker exists: nothing that evidence does to the worker can
+ * reach it. */
+static int record_session(struct mount_state *state, struct vd_err *err)
+{
+    char previous[AUDIT_PREVIOUS_TEXT];
+    int rc = audit_previous(state->audit, previous, err);
+
+    if (rc)
+        return rc;
+    return audit_wait(state->ring, session_record_open(state->ring, state->run, previous), err);
+}
+
 /* The supervisor takes these from a signalfd while the worker lives; before and after that they must
  * not end the program with an open log. */
 static void hold_signals(void)
@@ -301,6 +313,10 @@ int mount_run(const struct mount_run *run, struct vd_err *err)
     if (rc)
         return rc;
     hold_signals();
-    session_record_open(state.ring, run);
+    rc = record_session(&state, err);
+    if (rc) {
+        (void)audit_close(state.audit, AUDIT_CLOSE_FAILED, NULL);
+        return rc;
+    }
     return run_pair(&state, err);
 }

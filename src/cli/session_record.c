@@ -51,7 +51,8 @@ static void describe_zone(char *out, size_t size)
         (void)strftime(out, size, "%Z (UTC%z)", &tm);
 }
 
-static void log_options(struct audit_ring *ring, const struct options *o)
+/* `seq` is that of the record before. */
+static uint64_t log_options(struct audit_ring *ring, const struct options *o, uint64_t seq)
 {
     size_t i;
 
@@ -59,11 +60,13 @@ static void log_options(struct audit_ring *ring, const struct options *o)
         const struct audit_field field = {AUDIT_T_TEXT, o->given[i], strlen(o->given[i])};
         const struct audit_event event = {.op = AUDIT_OPTION, .fields = &field, .n_fields = 1};
 
-        (void)audit_log(ring, &event);
+        seq = audit_log(ring, &event);
     }
+    return seq;
 }
 
-void session_record_open(struct audit_ring *ring, const struct mount_run *run)
+uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *run,
+                             const char *previous)
 {
     const struct options *o = run->options;
     char kernel[512] = "", machine[64], boot[64], zone[64];
@@ -72,6 +75,7 @@ void session_record_open(struct audit_ring *ring, const struct mount_run *run)
     struct audit_event event = {.op = AUDIT_SESSION_OPEN};
     uint32_t uid = getuid(), gid = getgid();
     struct utsname host;
+    uint64_t seq;
     int i;
 
     if (uname(&host) == 0) {
@@ -95,6 +99,7 @@ void session_record_open(struct audit_ring *ring, const struct mount_run *run)
     add(&f, AUDIT_T_PURPOSE, o->purpose);
     add(&f, AUDIT_T_WITNESS, o->witness);
     add(&f, AUDIT_T_MODE, "requests");
+    add(&f, AUDIT_T_PREVIOUS, previous);
     f.v[f.n++] = (struct audit_field){AUDIT_T_UID, &uid, sizeof(uid)};
     f.v[f.n++] = (struct audit_field){AUDIT_T_GID, &gid, sizeof(gid)};
     for (i = 0; i < run->argc; i++)
@@ -103,7 +108,7 @@ void session_record_open(struct audit_ring *ring, const struct mount_run *run)
         f.v[f.n++] = (struct audit_field){AUDIT_T_COMMAND_LINE, command.p, command.len - 1};
     event.fields = f.v;
     event.n_fields = f.n;
-    (void)audit_log(ring, &event);
+    seq = audit_log(ring, &event);
     vd_str_clear(&command);
-    log_options(ring, o);
+    return log_options(ring, o, seq);
 }

@@ -61,6 +61,8 @@ static bool put(struct log *log, const struct who_request *sender, const struct 
         add_field(fields, &record.n_fields, AUDIT_T_TEXT, event->text, strlen(event->text));
     record.proc = who_resolve(log->who, sender, &record.flags);
     seq = audit_log(log->ring, &record);
+    if (seq == AUDIT_NOT_LOGGED)
+        return false;
     if (is_critical(event->op) && audit_wait(log->ring, seq, NULL) != 0)
         return false;
     return !audit_failed(log->ring);

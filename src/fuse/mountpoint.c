@@ -305,7 +305,8 @@ static bool match_same(const struct mountinfo *m, const void *ctx)
     const struct mountpoint *mp = ctx;
 
     return m->id == mp->id && m->major == mp->major && m->minor == mp->minor &&
-           strcmp(m->path, mp->path) == 0 && strncmp(m->fstype, "fuse", 4) == 0;
+           (mp->control >= 0 || strcmp(m->path, mp->path) == 0) &&
+           strncmp(m->fstype, "fuse", 4) == 0;
 }
 
 /* Was our connection destroyed?  Its directory among the kernel's FUSE connections is emptied when
@@ -325,8 +326,8 @@ static bool connection_is_gone(const struct mountpoint *mp)
 
 /* The line of our mount.  Numbers of mounts and devices are used again at once, but while our
  * connection exists its device number is taken: an equal one is then ours.  A host without fusectl
- * mounted leaves the comparison of numbers and place; the caller does not ask at all when it knows
- * that the mount is gone.  A mount that somebody moved elsewhere is left to that somebody. */
+ * mounted leaves the comparison of numbers and place (a mount that somebody moved is then left to
+ * that somebody).  The caller does not ask at all when it knows that the mount is gone. */
 static bool still_ours(const struct mountpoint *mp, struct mountinfo *out)
 {
     if (mp->gone || connection_is_gone(mp))
