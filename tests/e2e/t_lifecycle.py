@@ -56,6 +56,10 @@ with Case("life") as case:
         assert not processes_of(case)
         case.verify("INTACT closed")
 
+    # each log names the one before it: cutting that one's end off later would show
+    earlier = os.path.basename(case.sessions()[-2])
+    assert earlier in case.records()[0]["previous"], case.records()[0]
+
     daemon(case, tip)
     run("umount", case.mnt)
     gone(case)
