@@ -12,6 +12,8 @@ need_tools("qemu-img", "qemu-io", "strace", "mkntfs", "mke2fs", "sgdisk")
 need_root()
 need_fuse()
 
+# LeakSanitizer does not work under strace; the other tests of the suite look for leaks.
+os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
 PROBER = next((os.path.join(base, "prober") for base, _, names in os.walk(TEST_BIN) if "prober" in names), None)
 assert PROBER, f"the prober was not built below {TEST_BIN}"
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts")
