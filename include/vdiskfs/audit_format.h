@@ -26,43 +26,43 @@
 
 /* Record: offsets of the fields in its first slot. */
 enum audit_record_field {
-    AUDIT_R_COMMIT = 0,   /* u64 sequence number + 1.  Counts slots: the next record's number is
+    AUDIT_R_COMMIT = 0,  /* u64 sequence number + 1.  Counts slots: the next record's number is
                              this one's + 1 + n_ext */
-    AUDIT_R_REAL = 8,     /* i64 ns since 1970-01-01 UTC */
-    AUDIT_R_MONO = 16,    /* u64 ns, CLOCK_BOOTTIME */
-    AUDIT_R_OBJ = 24,     /* u64 node number (inode number in the mount), 0 = none */
-    AUDIT_R_OFF = 32,     /* u64 bytes */
-    AUDIT_R_LEN = 40,     /* u64 bytes: of a read, what left the program */
-    AUDIT_R_PROC = 48,    /* u32 id of an AUDIT_PROC record, 0 = the program itself */
-    AUDIT_R_RESULT = 52,  /* i32 0 or negative errno */
-    AUDIT_R_OP = 56,      /* u16 enum audit_op */
-    AUDIT_R_EXT = 58,     /* u8 payload slots that follow */
-    AUDIT_R_FLAGS = 59,   /* u8 AUDIT_F_* */
-    AUDIT_R_CRC = 60      /* u32 CRC-32C of the record and its payload with this field zero */
+    AUDIT_R_REAL = 8,    /* i64 ns since 1970-01-01 UTC */
+    AUDIT_R_MONO = 16,   /* u64 ns, CLOCK_BOOTTIME */
+    AUDIT_R_OBJ = 24,    /* u64 node number (inode number in the mount), 0 = none */
+    AUDIT_R_OFF = 32,    /* u64 bytes */
+    AUDIT_R_LEN = 40,    /* u64 bytes: of a read, what left the program */
+    AUDIT_R_PROC = 48,   /* u32 id of an AUDIT_PROC record, 0 = the program itself */
+    AUDIT_R_RESULT = 52, /* i32 0 or negative errno */
+    AUDIT_R_OP = 56,     /* u16 enum audit_op */
+    AUDIT_R_EXT = 58,    /* u8 payload slots that follow */
+    AUDIT_R_FLAGS = 59,  /* u8 AUDIT_F_* */
+    AUDIT_R_CRC = 60     /* u32 CRC-32C of the record and its payload with this field zero */
 };
 
 /* Payload: fields {u8 tag, u8 0, u16 length, bytes}, padded with zero bytes; tag 0 ends it. */
 
 /* Frame header: offsets. */
 enum audit_frame_field {
-    AUDIT_H_MAGIC = 0,       /* "VDAF" */
-    AUDIT_H_VERSION = 4,     /* u16 */
-    AUDIT_H_HEADER = 6,      /* u16 bytes of this header */
-    AUDIT_H_LENGTH = 8,      /* u32 bytes of the whole frame */
-    AUDIT_H_FLAGS = 12,      /* u32 AUDIT_FRAME_* */
-    AUDIT_H_FRAME_NO = 16,   /* u64, 0, 1, 2 … over the whole session */
-    AUDIT_H_FIRST_SEQ = 24,  /* u64 sequence number of the first record */
-    AUDIT_H_SLOTS = 32,      /* u32 slots in this frame */
-    AUDIT_H_RECORDS = 36,    /* u32 records in this frame */
-    AUDIT_H_TOTAL = 40,      /* u64 records in all frames up to and with this one */
-    AUDIT_H_T_FIRST = 48,    /* i64 ns, smallest AUDIT_R_REAL of the records */
-    AUDIT_H_T_LAST = 56,     /* i64 ns, largest */
-    AUDIT_H_EPOCH = 64,      /* u32 key epoch (0: unsigned log) */
-    AUDIT_H_SEGMENT = 68,    /* u32 number of the segment file that holds this frame */
-    AUDIT_H_SESSION = 72,    /* 16 bytes, UUID of the session */
-    AUDIT_H_CRC = 88,        /* u32 CRC-32C of the header with this field zero */
-    AUDIT_H_RESERVED = 92,   /* 4 bytes, zero */
-    AUDIT_H_PREV = 96        /* 32 bytes, leaf hash of the frame before; zero in frame 0 */
+    AUDIT_H_MAGIC = 0,      /* "VDAF" */
+    AUDIT_H_VERSION = 4,    /* u16 */
+    AUDIT_H_HEADER = 6,     /* u16 bytes of this header */
+    AUDIT_H_LENGTH = 8,     /* u32 bytes of the whole frame */
+    AUDIT_H_FLAGS = 12,     /* u32 AUDIT_FRAME_* */
+    AUDIT_H_FRAME_NO = 16,  /* u64, 0, 1, 2 … over the whole session */
+    AUDIT_H_FIRST_SEQ = 24, /* u64 sequence number of the first record */
+    AUDIT_H_SLOTS = 32,     /* u32 slots in this frame */
+    AUDIT_H_RECORDS = 36,   /* u32 records in this frame */
+    AUDIT_H_TOTAL = 40,     /* u64 records in all frames up to and with this one */
+    AUDIT_H_T_FIRST = 48,   /* i64 ns, smallest AUDIT_R_REAL of the records */
+    AUDIT_H_T_LAST = 56,    /* i64 ns, largest */
+    AUDIT_H_EPOCH = 64,     /* u32 key epoch (0: unsigned log) */
+    AUDIT_H_SEGMENT = 68,   /* u32 number of the segment file that holds this frame */
+    AUDIT_H_SESSION = 72,   /* 16 bytes, UUID of the session */
+    AUDIT_H_CRC = 88,       /* u32 CRC-32C of the header with this field zero */
+    AUDIT_H_RESERVED = 92,  /* 4 bytes, zero */
+    AUDIT_H_PREV = 96       /* 32 bytes, leaf hash of the frame before; zero in frame 0 */
 };
 
 #define AUDIT_FRAME_CLOSE (1u << 0) /* holds the close record; no frame may follow */
@@ -101,26 +101,26 @@ enum audit_op {
     AUDIT_WORKER_DIED = 8,   /* TEXT = signal or exit code */
     AUDIT_EVIDENCE_CHANGED = 9,
     AUDIT_POLICY = 10,
-    AUDIT_LOST = 11,         /* slots that a process claimed and died before completing: no answer
+    AUDIT_LOST = 11, /* slots that a process claimed and died before completing: no answer
                                 was sent for them.  LEN = slots, this record's own; TEXT = why */
-    AUDIT_PROC = 16,         /* OFF = process id to be used in PROC of later records; PID, …, EXE */
+    AUDIT_PROC = 16, /* OFF = process id to be used in PROC of later records; PID, …, EXE */
     /* accesses; OBJ = node, PATH = where in the mount */
-    AUDIT_LOOKUP = 32,       /* OBJ = directory, NAME; OFF = node found */
+    AUDIT_LOOKUP = 32, /* OBJ = directory, NAME; OFF = node found */
     AUDIT_GETATTR = 33,
     AUDIT_READLINK = 34,
     AUDIT_OPEN = 35,
-    AUDIT_READ = 36,         /* OFF, LEN = what left the program */
+    AUDIT_READ = 36, /* OFF, LEN = what left the program */
     AUDIT_RELEASE = 37,
     AUDIT_OPENDIR = 38,
-    AUDIT_READDIR = 39,      /* OFF = cookie, LEN = entries that left the program */
+    AUDIT_READDIR = 39, /* OFF = cookie, LEN = entries that left the program */
     AUDIT_RELEASEDIR = 40,
-    AUDIT_GETXATTR = 41,     /* NAME */
+    AUDIT_GETXATTR = 41, /* NAME */
     AUDIT_LISTXATTR = 42,
     AUDIT_STATFS = 43,
     AUDIT_ACCESS = 44,
     AUDIT_FSYNC = 45,
     AUDIT_LSEEK = 46,
-    AUDIT_IOCTL = 47,        /* OFF = request number */
+    AUDIT_IOCTL = 47, /* OFF = request number */
     /* what was refused: KEY = the FUSE operation, NAME where there is one */
     AUDIT_REFUSED = 64,
     /* what could not be read: TEXT = the whole message, OFF/LEN = range asked for */
@@ -135,26 +135,26 @@ enum audit_op {
 /* Tags of payload fields. */
 enum audit_tag {
     AUDIT_T_END = 0,
-    AUDIT_T_PATH = 1,       /* path of OBJ in the mount, display form (escaped as shown), no leading
+    AUDIT_T_PATH = 1, /* path of OBJ in the mount, display form (escaped as shown), no leading
                                '/'; empty for the root */
     AUDIT_T_NAME = 2,
     AUDIT_T_KEY = 3,
     AUDIT_T_TEXT = 4,
-    AUDIT_T_PID = 5,        /* u32 */
-    AUDIT_T_UID = 6,        /* u32 */
-    AUDIT_T_GID = 7,        /* u32 */
-    AUDIT_T_START = 8,      /* u64 start time of the process, clock ticks since boot */
-    AUDIT_T_LOGIN_UID = 9,  /* u32 */
+    AUDIT_T_PID = 5,         /* u32 */
+    AUDIT_T_UID = 6,         /* u32 */
+    AUDIT_T_GID = 7,         /* u32 */
+    AUDIT_T_START = 8,       /* u64 start time of the process, clock ticks since boot */
+    AUDIT_T_LOGIN_UID = 9,   /* u32 */
     AUDIT_T_SESSION_ID = 10, /* u32 */
     AUDIT_T_COMM = 11,
     AUDIT_T_EXE = 12,
-    AUDIT_T_DEV = 13,       /* u64 */
-    AUDIT_T_INO = 14,       /* u64 */
-    AUDIT_T_MTIME = 15,     /* i64 ns since 1970 */
-    AUDIT_T_CTIME = 16,     /* i64 ns since 1970 */
-    AUDIT_T_SHA256 = 17,    /* 32 bytes */
+    AUDIT_T_DEV = 13,    /* u64 */
+    AUDIT_T_INO = 14,    /* u64 */
+    AUDIT_T_MTIME = 15,  /* i64 ns since 1970 */
+    AUDIT_T_CTIME = 16,  /* i64 ns since 1970 */
+    AUDIT_T_SHA256 = 17, /* 32 bytes */
     /* the session header */
-    AUDIT_T_VERSION = 32,   /* program version and build */
+    AUDIT_T_VERSION = 32, /* program version and build */
     AUDIT_T_LIBRARIES = 33,
     AUDIT_T_KERNEL = 34,
     AUDIT_T_HOST = 35,
@@ -168,8 +168,8 @@ enum audit_tag {
     AUDIT_T_EXAMINER = 43,
     AUDIT_T_PURPOSE = 44,
     AUDIT_T_WITNESS = 45,
-    AUDIT_T_PREVIOUS = 46,  /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
-    AUDIT_T_MODE = 47       /* audit mode in force: "requests" */
+    AUDIT_T_PREVIOUS = 46, /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
+    AUDIT_T_MODE = 47      /* audit mode in force: "requests" */
 };
 
 /* How a session ended; RESULT of the close record is 0 for CLEAN, else this number negated. */

@@ -46,7 +46,7 @@ struct audit_field {
     size_t len;
 };
 
-/* ---- both processes -------------------------------------------------------------------------- */
+/* ---- both processes ---- */
 
 /* What audit_log returns for an event that could not be kept. */
 #define AUDIT_NOT_LOGGED UINT64_MAX
@@ -76,8 +76,7 @@ bool audit_failed(const struct audit_ring *ring);
  * worker are taken for those of a dead one.  For whoever closes all others. */
 int audit_lifeline_fd(const struct audit_ring *ring);
 
-/* ---- supervisor --------------------------------------------------------------------------------
- */
+/* ---- supervisor ---- */
 
 struct audit_config {
     const char *dir;        /* where session directories go; created with mode 0700 if missing */

@@ -49,7 +49,7 @@ void ring_futex_wake(_Atomic uint32_t *word, int n)
     (void)syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
 }
 
-/* ---- slots ----------------------------------------------------------------------------------- */
+/* ---- slots ---- */
 
 int ring_init(struct audit_ring *ring, int fd, uint64_t n_slots, const uint8_t session[16],
               struct vd_err *err)
@@ -137,8 +137,7 @@ bool ring_other_dead(const struct audit_ring *ring)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
 
-/* ---- audit_log ---------------------------------------------------------------------------------
- */
+/* ---- audit_log ---- */
 
 /* A slot goes from one producer over the writer to the next one.  ThreadSanitizer does not see the
  * writer when it is another process: these tell it that a claim comes after the commits that made
@@ -324,8 +323,7 @@ int audit_lifeline_fd(const struct audit_ring *ring)
     return ring->lifeline[1];
 }
 
-/* ---- audit_wait
- * ---------------------------------------------------------------------------------- */
+/* ---- audit_wait ---- */
 
 static int failed_error(uint32_t failed, struct vd_err *err)
 {

@@ -35,8 +35,7 @@
 #define DEFAULT_SEGMENT (UINT64_C(1) << 30)
 #define CLOSE_GRACE_NS  UINT64_C(2000000000)
 
-/* ---- directories
- * ----------------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 char *audit_default_dir(void)
 {
@@ -118,8 +117,7 @@ static int open_dirs(struct audit_writer *w, const char *dir, struct vd_err *err
     return 0;
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void close_fd(int *fd)
 {
@@ -350,8 +348,7 @@ int audit_start(struct audit_writer *w, struct vd_err *err)
     return 0;
 }
 
-/* ---- closing
- * ----------------------------------------------------------------------------------------- */
+/* ---- closing ---- */
 
 static void stop_thread(struct audit_writer *w)
 {

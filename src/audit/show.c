@@ -33,8 +33,7 @@ struct show {
     struct vd_str line;
 };
 
-/* ---- one line ----------------------------------------------------------------------------------
- */
+/* ---- one line ---- */
 
 /* Escapes for both forms: what vd_text_printable does, and \ and " get a backslash. */
 static void add_escaped(struct vd_str *s, const char *p, size_t len)
@@ -182,8 +181,7 @@ static void add_fields(struct show *s, const struct audit_record *r, bool skip_p
     }
 }
 
-/* ---- who and where ------------------------------------------------------------------------------
- */
+/* ---- who and where ---- */
 
 static bool recall_proc(const struct show *s, uint32_t proc, struct audit_record *out)
 {
@@ -289,8 +287,7 @@ static bool wanted(const struct show *s, const struct audit_record *r, const cha
            (path && path_beneath(path, path_len, s->options->path_prefix));
 }
 
-/* ---- one record ---------------------------------------------------------------------------------
- */
+/* ---- one record ---- */
 
 static void add_flags(struct show *s, uint8_t flags)
 {

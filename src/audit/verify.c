@@ -60,8 +60,7 @@ struct walk {
     size_t n_mem;
 };
 
-/* ---- reading
- * --------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static ssize_t source_read(struct source *s, uint8_t *buf, size_t len)
 {
@@ -158,8 +157,7 @@ static int segment_open(struct walk *w, uint32_t number, struct source *out)
     return 1;
 }
 
-/* ---- verdicts that end the walk
- * -------------------------------------------------------------------- */
+/* ---- verdicts that end the walk ---- */
 
 static void tampered(struct walk *w, uint64_t off, const char *reason)
 {
@@ -249,8 +247,7 @@ static int judge_tail(struct walk *w, bool whole, struct fault *fault, bool last
     return 0;
 }
 
-/* ---- the walk
- * -------------------------------------------------------------------------------------- */
+/* ---- the walk ---- */
 
 static int show_records(struct walk *w, const uint8_t *frame, size_t len)
 {
@@ -459,8 +456,7 @@ static int run(struct walk *w)
     return rc;
 }
 
-/* ---- what is asked for
- * ----------------------------------------------------------------------------- */
+/* ---- what is asked for ---- */
 
 int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
                        audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err)

@@ -27,8 +27,7 @@ __attribute__((format(printf, 3, 4))) static bool bad(struct fault *fault, size_
     return false;
 }
 
-/* ---- header ------------------------------------------------------------------------------------
- */
+/* ---- header ---- */
 
 static bool number_is(struct fault *fault, size_t off, const char *name, uint64_t got,
                       uint64_t expected)
@@ -105,8 +104,7 @@ size_t frame_length(const uint8_t *header, struct fault *fault)
     return len;
 }
 
-/* ---- records -----------------------------------------------------------------------------------
- */
+/* ---- records ---- */
 
 struct tally {
     uint64_t seq;

@@ -47,8 +47,7 @@ static void wake_all(_Atomic uint32_t *gen, _Atomic uint32_t *waiters)
         ring_futex_wake(gen, INT32_MAX);
 }
 
-/* ---- failure and recovery ----------------------------------------------------------------------
- */
+/* ---- failure and recovery ---- */
 
 static void publish_failed(struct audit_writer *w, uint32_t value)
 {
@@ -127,8 +126,7 @@ static void settle(struct audit_writer *w)
         publish_failed(w, w->error ? (uint32_t)w->error : EUCLEAN);
 }
 
-/* ---- frames
- * -------------------------------------------------------------------------------------- */
+/* ---- frames ---- */
 
 bool writer_room(const struct audit_writer *w, size_t slots)
 {
@@ -279,8 +277,7 @@ bool writer_sync(struct audit_writer *w)
     return true;
 }
 
-/* ---- taking records from the ring
- * ---------------------------------------------------------------- */
+/* ---- taking records from the ring ---- */
 
 enum took { TOOK_ONE, TOOK_NONE, TOOK_NO_ROOM };
 
@@ -408,8 +405,7 @@ static bool collect(struct audit_writer *w)
     return took == TOOK_NO_ROOM;
 }
 
-/* ---- the rounds
- * ------------------------------------------------------------------------------------ */
+/* ---- the rounds ---- */
 
 static bool someone_waits(const struct audit_writer *w)
 {

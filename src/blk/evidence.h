@@ -34,7 +34,7 @@ int evidence_new(int fd, const struct evidence_id *id, const char *name, struct 
 /* Is this layer evidence?  Then *out_id points at its identity (borrowed). */
 bool evidence_identity(const struct blkdev *dev, const struct evidence_id **out_id);
 
-/* ---- where further files come from --------------------------------------------------------- */
+/* ---- where further files come from ---- */
 
 struct blk_source {
     /* Opens the file `name` (a bare name: no '/', not "." or "..", not empty) in directory number
@@ -57,7 +57,7 @@ int blk_source_find(const struct blk_source *source, const char *name, struct bl
 /* Is `name` a bare file name that may be asked for? */
 bool blk_source_name_ok(const char *name);
 
-/* ---- evidence_open.c: the supervisor's side, and the tests' --------------------------------- */
+/* ---- evidence_open.c: the supervisor's side, and the tests' ---- */
 
 /* Opens `name` beneath the directory descriptor `dirfd`: read-only, close-on-exec, O_NOATIME where
  * the host allows it, no symlinks, no magic links, non-blocking, only a regular file (or, if

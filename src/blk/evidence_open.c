@@ -225,7 +225,7 @@ int evidence_list(int dirfd, char ***out_names, size_t *out_n, struct vd_err *er
     return 0;
 }
 
-/* ---- a source over directories, in-process ------------------------------------------------- */
+/* ---- a source over directories, in-process ---- */
 
 struct opened_file {
     uint64_t dev, ino;

@@ -35,7 +35,7 @@ int blk_overlay_new(struct blkdev *const *layers, size_t n_layers, const char *l
 int blk_mem_new(const void *bytes, size_t len, const char *label, struct blkdev **out,
                 struct vd_err *err);
 
-/* ---- fault layer: tests only; nothing in the programs creates one ------------------------- */
+/* ---- fault layer: tests only; nothing in the programs creates one ---- */
 
 enum blk_fault_kind {
     BLK_FAULT_ERROR, /* the read fails with VD_EIO at the first byte of the range */

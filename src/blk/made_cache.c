@@ -137,7 +137,7 @@ void made_cache_unref(struct made_cache *cache)
     free(cache);
 }
 
-/* ---- table and list; the shard lock is held -------------------------------------------------- */
+/* ---- table and list; the shard lock is held ---- */
 
 static struct made_buf *table_find(struct shard *shard, uint64_t key)
 {
@@ -189,7 +189,7 @@ static void make_room(struct shard *shard)
     }
 }
 
-/* ---- flights --------------------------------------------------------------------------------- */
+/* ---- flights ---- */
 
 /* Leaves the flight; the last one frees it.  The shard lock is held. */
 static void flight_leave(struct flight *flight)

@@ -38,7 +38,7 @@ struct hash_job {
     json_t *list; /* with json */
 };
 
-/* ---- progress ------------------------------------------------------------------------------ */
+/* ---- progress ---- */
 
 struct progress {
     bool on;
@@ -91,7 +91,7 @@ static void progress_end(const struct progress *p)
         (void)fprintf(stderr, "\r%79s\r", "");
 }
 
-/* ---- hashing with one reader ahead ---------------------------------------------------------- */
+/* ---- hashing with one reader ahead ---- */
 
 struct chunk {
     uint8_t *bytes;
@@ -226,7 +226,7 @@ static int hash_device(struct blkdev *dev, struct progress *progress, uint8_t ou
     return rc;
 }
 
-/* ---- output ---------------------------------------------------------------------------------- */
+/* ---- output ---- */
 
 static int emit(struct hash_job *job, const char *role, const char *name, uint64_t size,
                 const uint8_t hash[VD_SHA256_SIZE], struct vd_err *err)

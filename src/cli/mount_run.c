@@ -35,8 +35,7 @@ struct mount_state {
     bool signalled; /* ended by SIGINT, SIGTERM or SIGHUP */
 };
 
-/* ---- in the worker ----------------------------------------------------------------------------
- */
+/* ---- in the worker ---- */
 
 static void log_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
                      const char *value)
@@ -145,8 +144,7 @@ static int mount_worker(struct proc_channel *channel, void *arg, struct vd_err *
     return rc;
 }
 
-/* ---- in the supervisor ------------------------------------------------------------------------
- */
+/* ---- in the supervisor ---- */
 
 static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
 {

@@ -121,7 +121,7 @@ struct fs_stream {
 typedef int fs_stream_fn(void *ctx, const struct fs_stream *stream);
 int fs_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ctx, struct vd_err *err);
 
-/* ---- an implementation (fs.c dispatches) ---------------------------------------------------- */
+/* ---- an implementation (fs.c dispatches) ---- */
 struct fs_type {
     const char *name;
     /* VD_ENOTFORMAT when the signature is not there; any other error: it is, but damaged or not

@@ -52,7 +52,7 @@ static bool is_our_stream(const uint8_t *e, uint64_t first_cluster, uint64_t siz
 
 int tsk_exfat_geometry(struct blkdev *vol, struct tsk_exfat_geometry *out, struct vd_err *err)
 {
-    uint8_t b[512];
+    uint8_t b[512] = {0};
     unsigned sector_shift, cluster_shift;
     int rc = vd_prefix(err, blk_read(vol, 0, b, sizeof(b), err), "boot sector");
 

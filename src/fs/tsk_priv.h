@@ -34,7 +34,7 @@ struct tsk_fs {
     struct fs_cache *contents;       /* (addr, stream) → struct fs_content */
 };
 
-/* ---- tsk_io.c ------------------------------------------------------------------------------ */
+/* ---- tsk_io.c ---- */
 /* libtsk's view of the volume (borrowed; must outlive it).  Freed by tsk_img_close. */
 int tsk_image_new(struct blkdev *vol, TSK_IMG_INFO **out, struct vd_err *err);
 
@@ -44,7 +44,7 @@ void tsk_io_begin(void);
 /* After it: a read below failed → that error; else `failed` → libtsk's own, with its text. */
 int tsk_finish(bool failed, const char *doing, struct vd_err *err);
 
-/* ---- tsk_data.c ---------------------------------------------------------------------------- */
+/* ---- tsk_data.c ---- */
 /* Stream number of an HFS+ resource fork. */
 #define TSK_STREAM_RSRC 1
 
@@ -61,10 +61,10 @@ int tsk_open_object(struct tsk_fs *tsk, uint64_t addr, TSK_FS_FILE **out, struct
 
 enum fs_kind tsk_kind(TSK_FS_META_TYPE_ENUM type);
 
-/* ---- tsk_dir.c ----------------------------------------------------------------------------- */
+/* ---- tsk_dir.c ---- */
 int tsk_dir_get(struct fs *fs, uint64_t addr, struct fs_cached **out, struct vd_err *err);
 
-/* ---- tsk_exfat.c: what libtsk does not tell of exFAT ---------------------------------------- */
+/* ---- tsk_exfat.c: what libtsk does not tell of exFAT ---- */
 struct tsk_exfat_entry {
     struct fs_time mtime, atime, btime;
     uint64_t valid_len; /* valid data length, bytes */

@@ -92,7 +92,7 @@ static int spawn_helper(char *const argv[], int comm, int text, pid_t *out_pid)
 static void read_text(int fd, char *out, size_t size)
 {
     size_t used = 0;
-    char drop[256];
+    char drop[256] = "";
     ssize_t n;
 
     for (;;) {

@@ -38,7 +38,7 @@ struct mountpoint {
     bool gone;   /* unmounted, by us or by others */
 };
 
-/* ---- options ------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 enum option_use {
     OPTION_FLAG,    /* a flag of mount(2) */
@@ -152,7 +152,7 @@ static int options_add(struct mount_request *rq, const char *extra, struct vd_er
     return rc;
 }
 
-/* ---- mounting ------------------------------------------------------------------------------ */
+/* ---- mounting ---- */
 
 /* mount(2) itself.  Returns 0 or an errno. */
 static int mount_direct(const struct mount_request *rq, int *out_fd)
@@ -298,7 +298,7 @@ int mountpoint_mount(const struct mountpoint_options *options, struct mountpoint
     return 0;
 }
 
-/* ---- unmounting ---------------------------------------------------------------------------- */
+/* ---- unmounting ---- */
 
 static bool match_same(const struct mountinfo *m, const void *ctx)
 {

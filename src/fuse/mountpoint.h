@@ -9,9 +9,9 @@
 struct mountpoint;
 
 struct mountpoint_options {
-    const char *path;    /* directory, absolute */
-    const char *fsname;  /* shown as source in /proc/mounts: the image's path */
-    const char *extra;   /* further generic options ("allow_other"), comma-separated, or NULL */
+    const char *path;   /* directory, absolute */
+    const char *fsname; /* shown as source in /proc/mounts: the image's path */
+    const char *extra;  /* further generic options ("allow_other"), comma-separated, or NULL */
 };
 
 /* Mounts with ro,nosuid,nodev,noexec,default_permissions, subtype vdiskfs; gives a duplicate of the

@@ -21,7 +21,7 @@
 #define BACKGROUND_PER_THREAD 2u
 #define MIN_BACKGROUND        12u
 
-/* ---- INIT ------------------------------------------------------------------------------------ */
+/* ---- INIT ---- */
 
 static unsigned threads_of(const struct serve_config *config)
 {
@@ -79,7 +79,7 @@ static const struct fuse_lowlevel_ops reading_ops = {
      * retrieve_reply: nothing is ever retrieved. */
 };
 
-/* ---- the session ----------------------------------------------------------------------------- */
+/* ---- the session ---- */
 
 static int session_open(struct server *s, int *fuse_fd, struct vd_err *err)
 {

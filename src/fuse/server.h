@@ -26,8 +26,7 @@ struct server {
     struct vd_err failed; /* why INIT gave up */
 };
 
-/* ---- server.c: helpers of the handlers --------------------------------------------------------
- */
+/* ---- server.c: helpers of the handlers ---- */
 
 static inline struct server *server_of(fuse_req_t req)
 {
@@ -54,8 +53,7 @@ void server_fail(fuse_req_t req, struct log_event *event, int rc, const struct v
  * turned into an error. */
 int server_attr(struct server *s, uint64_t node, struct stat *out, struct vd_err *err);
 
-/* ---- the handlers ------------------------------------------------------------------------------
- */
+/* ---- the handlers ---- */
 
 /* ops_node.c: names and attributes */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -82,7 +82,7 @@ static bool is_member(const struct chain *chain, const struct image *image)
     return false;
 }
 
-/* ---- judging one file ------------------------------------------------------------------------ */
+/* ---- judging one file ---- */
 
 static void reason_misfit(struct walk *w, const struct image *image)
 {
@@ -151,7 +151,7 @@ static int try_name(struct walk *w, const char *name, struct image **out, struct
     return 1;
 }
 
-/* ---- searching by identity ------------------------------------------------------------------- */
+/* ---- searching by identity ---- */
 
 static bool is_hinted(const struct image *child, const char *name)
 {
@@ -227,7 +227,7 @@ static int search(struct walk *w, struct image **out, struct vd_err *err)
     return 0;
 }
 
-/* ---- one link -------------------------------------------------------------------------------- */
+/* ---- one link ---- */
 
 static int refuse(struct walk *w, struct vd_err *err)
 {
@@ -315,7 +315,7 @@ static void report_link(struct chain *chain)
                     child->dev->sector_size, parent->name, parent->dev->sector_size);
 }
 
-/* ---- newer files ----------------------------------------------------------------------------- */
+/* ---- newer files ---- */
 
 static bool index_has_name(const struct chain_index *index, const char *name)
 {
@@ -377,7 +377,7 @@ static int look_for_newer(struct walk *w, struct vd_err *err)
     return 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static int walk_hints(struct walk *w, struct vd_err *err)
 {

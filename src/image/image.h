@@ -91,7 +91,7 @@ int image_identify(const struct blk_source *source, unsigned dir, const char *na
 /* Accepts NULL and half-built images. */
 void image_free(struct image *image);
 
-/* ---- the formats --------------------------------------------------------------------------- */
+/* ---- the formats ---- */
 extern const struct image_format image_format_raw;
 extern const struct image_format image_format_vmdk;
 extern const struct image_format image_format_vhd;

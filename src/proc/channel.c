@@ -122,7 +122,7 @@ static int transact_fd(struct proc_channel *ch, const struct proc_request *rq, s
     return rc;
 }
 
-/* ---- evidence ------------------------------------------------------------------------------ */
+/* ---- evidence ---- */
 
 /* Wraps a new descriptor, or finds that the file is open already under another name.  Takes the
  * descriptor in any case. */
@@ -269,7 +269,7 @@ void proc_channel_source(struct proc_channel *channel, struct blk_source *out)
     };
 }
 
-/* ---- the rest ------------------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
                           struct vd_err *err)

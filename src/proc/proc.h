@@ -29,8 +29,7 @@ struct proc_identity {
     char exe[512]; /* printable; "" when unknown */
 };
 
-/* ---- worker side ------------------------------------------------------------------------------
- */
+/* ---- worker side ---- */
 
 /* A source of evidence that asks the supervisor.  Same file twice → same blkdev instance while one
  * is alive.  Thread-safe. */
@@ -52,8 +51,7 @@ int proc_channel_stop_fd(const struct proc_channel *channel);
 /* The sandbox in force, in words ("landlock ABI 7, no capabilities, no_new_privs"). */
 const char *proc_channel_sandbox(const struct proc_channel *channel);
 
-/* ---- starting the pair -------------------------------------------------------------------------
- */
+/* ---- starting the pair ---- */
 
 enum proc_sandbox_mode { PROC_SANDBOX_BEST, PROC_SANDBOX_REQUIRE, PROC_SANDBOX_OFF };
 

@@ -41,7 +41,7 @@ static void send_error(struct supervisor *s, uint32_t kind, int rc, const struct
     send_reply(s, sizeof(reply->u.err), -1);
 }
 
-/* ---- evidence ------------------------------------------------------------------------------ */
+/* ---- evidence ---- */
 
 /* Nanoseconds since 1970, held at the ends of what 64 bits can say. */
 static int64_t time_ns(int64_t sec, uint32_t nsec)
@@ -184,7 +184,7 @@ static void answer_list(struct supervisor *s, const struct proc_request *rq)
     send_reply(s, used, -1);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 static void answer_who(struct supervisor *s, const struct proc_request *rq)
 {

@@ -44,7 +44,7 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* ---- setting up ---------------------------------------------------------------------------- */
+/* ---- setting up ---- */
 
 static int open_dirs(struct supervisor *s, struct vd_err *err)
 {
@@ -158,7 +158,7 @@ static int set_up(struct supervisor *s, struct vd_err *err)
     return rc ? rc : start_worker(s, err);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------ */
+/* ---- the loop ---- */
 
 static void kill_worker(struct supervisor *s)
 {
@@ -262,7 +262,7 @@ static int serve_until_end(struct supervisor *s, struct vd_err *err)
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 /* The worker's last words may still lie in the socket. */
 static void drain(struct supervisor *s)

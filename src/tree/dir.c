@@ -18,8 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- synthetic directories ---------------------------------------------------------------------
- */
+/* ---- synthetic directories ---- */
 
 struct child {
     char name[TREE_GAP_NAME_MAX];
@@ -102,8 +101,7 @@ static int lookup_synthetic(const struct tree *tree, const struct place *dir, co
     return vd_fail(err, VD_ENOENT, "no such name");
 }
 
-/* ---- directories of a file system --------------------------------------------------------------
- */
+/* ---- directories of a file system ---- */
 
 /* Finds a name that the listing made; VD_ENOENT when there is none. */
 static int lookup_listed(struct tree *tree, const struct place *dir, const char *name,

@@ -68,8 +68,7 @@ static void add_heading(struct vd_str *s, const char *text)
     vd_str_addf(s, "\n%s\n", text);
 }
 
-/* ---- facts -------------------------------------------------------------------------------------
- */
+/* ---- facts ---- */
 
 static void add_facts(struct vd_str *s, int indent, const struct info_facts *facts,
                       enum info_scope scope, size_t index)
@@ -109,8 +108,7 @@ static void add_warnings(struct vd_str *s, const struct info_facts *facts, bool 
     }
 }
 
-/* ---- sections ----------------------------------------------------------------------------------
- */
+/* ---- sections ---- */
 
 static void add_member(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts,
                        size_t i)

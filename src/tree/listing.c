@@ -57,8 +57,7 @@ static void destroy(struct listing_private *l)
     free(l);
 }
 
-/* ---- the use list; the lock is held ------------------------------------------------------------
- */
+/* ---- the use list; the lock is held ---- */
 
 static void unlink_use(struct listing_cache *c, struct listing_private *l)
 {
@@ -143,8 +142,7 @@ static void drop(struct listing_private *l)
         destroy(l);
 }
 
-/* ---- getting one ------------------------------------------------------------------------------
- */
+/* ---- getting one ---- */
 
 /* Walks the directory for everybody who waits. */
 static int fill(struct listing_cache *c, struct listing_private *l, struct fs *fs,

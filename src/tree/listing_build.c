@@ -18,8 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- hash: SipHash-2-4 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012) ----------
- */
+/* ---- hash: SipHash-2-4 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012) ---- */
 
 static uint64_t rotl(uint64_t x, unsigned n)
 {
@@ -67,8 +66,7 @@ static uint64_t hash(const struct listing_key *key, const char *p, size_t len)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 /* realloc that charges the growth to the bound of all listings. */
 static int grow(struct listing_private *l, void **p, size_t old_bytes, size_t new_bytes,
@@ -134,8 +132,7 @@ static int add_entry(struct listing_private *l, const struct listing_entry *entr
     return 0;
 }
 
-/* ---- the walk ---------------------------------------------------------------------------------
- */
+/* ---- the walk ---- */
 
 struct walk {
     struct listing_private *l;
@@ -166,8 +163,7 @@ static int collect(void *ctx, const struct fs_entry *e, uint64_t next_cookie)
     return w->rc != 0;
 }
 
-/* ---- unique names -----------------------------------------------------------------------------
- */
+/* ---- unique names ---- */
 
 /* The slot that holds the name, or the free one where it belongs. */
 static uint32_t *find_slot(const struct listing_private *l, const char *name, size_t len)

@@ -3,14 +3,12 @@
  * Extended attributes user.vdiskfs.*: what stat(2) has no room for.  Values are text without a line
  * end, except link_raw.  An attribute that does not apply is not listed (ENODATA).
  *
- * Linux gives user.* attributes to regular files and directories only (xattr(7)): of a symbolic
- link
+ * Linux gives user.* attributes to regular files and directories only (xattr(7)): of a symbolic link
  * or a device the kernel answers ENODATA without asking.  There the same attributes are listed
  * without "user.", as vdiskfs.*, which the kernel passes on; both spellings are answered.
  *
-  The evidence's
- * own security.*, trusted.* and system.* attributes are never shown: no part of the kernel may act
- * on them.
+ * The evidence's own security.*, trusted.* and system.* attributes are never shown: no part of the
+ * kernel may act on them.
  *
  *   kind        file directory symlink char-device block-device fifo socket stream;
  *               disk volume gap info synthetic for what is not in a file system

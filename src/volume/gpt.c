@@ -31,7 +31,7 @@
 
 #define N_SECTOR_SIZES 4
 
-/* ---- pure decoders -------------------------------------------------------------------------- */
+/* ---- pure decoders ---- */
 
 static uint32_t crc32_of(const uint8_t *bytes, size_t len)
 {
@@ -113,7 +113,7 @@ bool gpt_entry_decode(const uint8_t *bytes, struct gpt_entry *out)
     return !vd_all_zero(out->type, 16);
 }
 
-/* ---- reading one copy ----------------------------------------------------------------------- */
+/* ---- reading one copy ---- */
 
 /* The header's sector, from memory where it is there. */
 static int read_sector(struct scan *s, uint64_t off, uint32_t len, uint8_t *buf, struct vd_err *err)
@@ -197,7 +197,7 @@ static int read_copy(struct scan *s, uint32_t sector_size, uint64_t lba, struct 
     return 0;
 }
 
-/* ---- finding both --------------------------------------------------------------------------- */
+/* ---- finding both ---- */
 
 /* The disk's own sector size first, then the usual ones. */
 static void sector_sizes(const struct blkdev *disk, uint32_t out[N_SECTOR_SIZES])
@@ -320,7 +320,7 @@ void gpt_found_clear(struct gpt_found *found)
     *found = (struct gpt_found){0};
 }
 
-/* ---- what is said about the copies ---------------------------------------------------------- */
+/* ---- what is said about the copies ---- */
 
 void gpt_warn_dead(struct scan *s, const struct gpt_found *found)
 {
@@ -391,7 +391,7 @@ static void warn_copies(struct scan *s, const struct gpt_found *found)
                   used->h.n_entries, used->h.entry_size, used->n_read);
 }
 
-/* ---- partitions ----------------------------------------------------------------------------- */
+/* ---- partitions ---- */
 
 static void fill_volume(const struct gpt_entry *e, struct volume *v)
 {

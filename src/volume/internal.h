@@ -56,7 +56,7 @@ int scan_add(struct scan *s, const struct volume *v, uint64_t first_lba, uint64_
  * not one of the program (memory)? */
 bool scan_survives(int rc);
 
-/* ---- bootsec.c: what sector 0 is, if not a partition table ---------------------------------- */
+/* ---- bootsec.c: what sector 0 is, if not a partition table ---- */
 
 /* Name of the file system (or BitLocker) whose boot sector these 512 bytes are; NULL: none.  Pure.
  * The BIOS parameter block is checked, not just the name. */
@@ -72,7 +72,7 @@ const char *bootsec_foreign_label(const uint8_t *head, size_t len);
 /* Does a BSD disklabel start at p?  Pure; needs 136 bytes, fewer are "no". */
 bool bootsec_is_bsd_label(const uint8_t *p, size_t len);
 
-/* ---- mbr.c ---------------------------------------------------------------------------------- */
+/* ---- mbr.c ---- */
 
 struct mbr_entry {
     uint8_t status, type;
@@ -101,7 +101,7 @@ bool mbr_type_extended(uint8_t type);
 /* Adds all partitions, logical ones included.  Fails only with VD_ENOMEM. */
 int mbr_scan(struct scan *s, const struct mbr *mbr, struct vd_err *err);
 
-/* ---- gpt.c ---------------------------------------------------------------------------------- */
+/* ---- gpt.c ---- */
 
 struct gpt_header {
     uint32_t header_size, n_entries, entry_size, array_crc;
@@ -157,7 +157,7 @@ bool gpt_has(const struct gpt_found *found, uint64_t first_lba, uint64_t n_lba);
 /* Says why neither copy is used. */
 void gpt_warn_dead(struct scan *s, const struct gpt_found *found);
 
-/* ---- types.c -------------------------------------------------------------------------------- */
+/* ---- types.c ---- */
 
 /* Lower-case text of an on-disk GUID (first three fields little-endian); 36 characters. */
 void volume_guid_text(const uint8_t guid[16], char out[37]);
@@ -165,7 +165,7 @@ void volume_guid_text(const uint8_t guid[16], char out[37]);
 const char *volume_gpt_type_name(const char *guid);
 const char *volume_mbr_type_name(uint8_t type);
 
-/* ---- hints.c: where else a file system keeps what its recognition needs ---------------------- */
+/* ---- hints.c: where else a file system keeps what its recognition needs ---- */
 
 struct volume_window {
     uint64_t off, len; /* bytes; may pass the end of the volume, the caller cuts */

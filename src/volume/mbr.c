@@ -100,7 +100,7 @@ bool mbr_type_extended(uint8_t type)
     return type == 0x05 || type == 0x0f || type == 0x85;
 }
 
-/* ---- one partition -------------------------------------------------------------------------- */
+/* ---- one partition ---- */
 
 static void warn_container(struct scan *s, const struct volume *v, uint8_t type, uint64_t first)
 {
@@ -136,7 +136,7 @@ static int add_entry(struct scan *s, const struct mbr *mbr, const struct mbr_ent
     return scan_add(s, &v, first, e->n, err);
 }
 
-/* ---- the chain of logical partitions -------------------------------------------------------- */
+/* ---- the chain of logical partitions ---- */
 
 struct ebr_walk {
     const struct mbr *mbr; /* the real one, for the disk signature */

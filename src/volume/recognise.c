@@ -37,7 +37,7 @@
 #define CHUNK       (512u << 10)
 #define BLOCK       4096u /* unit that is given up when it cannot be read */
 
-/* ---- the private copy ----------------------------------------------------------------------- */
+/* ---- the private copy ---- */
 
 struct copy {
     struct blkdev *volume;
@@ -176,7 +176,7 @@ static int make_copy(struct blkdev *volume, const uint8_t *first, size_t first_l
     return 0;
 }
 
-/* ---- libblkid ------------------------------------------------------------------------------- */
+/* ---- libblkid ---- */
 
 static void probe_value(blkid_probe probe, const char *name, char *dst, size_t size)
 {
@@ -262,7 +262,7 @@ static int run_blkid(int fd, struct volume_content *out, struct vd_err *err)
     return 0;
 }
 
-/* ---- our own looks -------------------------------------------------------------------------- */
+/* ---- our own looks ---- */
 
 static void set_type(struct volume_content *out, const char *type)
 {

@@ -82,7 +82,7 @@ static void warn_left_out(struct scan *s)
                     VD_MAX_PARTITIONS, s->over_limit);
 }
 
-/* ---- the first bytes ------------------------------------------------------------------------ */
+/* ---- the first bytes ---- */
 
 bool scan_head_has(const struct scan *s, size_t off, size_t len)
 {
@@ -128,7 +128,7 @@ static int read_head(struct scan *s, struct vd_err *err)
     return 0;
 }
 
-/* ---- the list ------------------------------------------------------------------------------- */
+/* ---- the list ---- */
 
 static int append(struct scan *s, const struct volume *v, struct vd_err *err)
 {
@@ -185,7 +185,7 @@ static int whole_disk(struct scan *s, struct vd_err *err)
     return append(s, &v, err);
 }
 
-/* ---- overlaps and gaps ---------------------------------------------------------------------- */
+/* ---- overlaps and gaps ---- */
 
 static int by_start(const void *a, const void *b)
 {
@@ -235,7 +235,7 @@ static int find_gaps(struct scan *s, struct vd_err *err)
     return 0;
 }
 
-/* ---- deciding ------------------------------------------------------------------------------- */
+/* ---- deciding ---- */
 
 /* Hybrid MBR: entries besides EE should repeat partitions of the GPT; others are hidden ones. */
 static void warn_hybrid(struct scan *s, const struct mbr *mbr, const struct gpt_found *gpt)

@@ -69,7 +69,7 @@ static int open_outside(const struct target *t)
         return answer(expr);                                                                       \
     }
 
-/* ---- open ------------------------------------------------------------------------------------ */
+/* ---- open ---- */
 
 WITH_PATH(open_rdonly, open(t->path, O_RDONLY | O_NONBLOCK))
 WITH_PATH(open_wronly, open(t->path, O_WRONLY | O_NONBLOCK))
@@ -133,7 +133,7 @@ static int open_handle(const struct target *t)
     return answer(open_by_handle_at(mount, &u.h, O_RDWR | O_NONBLOCK));
 }
 
-/* ---- writing through a read-only descriptor -------------------------------------------------- */
+/* ---- writing through a read-only descriptor ---- */
 
 static char byte[1] = "x";
 static struct iovec vec = {byte, 1};
@@ -179,7 +179,7 @@ static int io_submit_write(const struct target *t)
     return answer(syscall(SYS_io_submit, context, 1, &list));
 }
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 WITH_PATH(mkdir_new, mkdir(t->fresh, 0700))
 WITH_PATH(mkdir_existing, mkdir(t->path, 0700))
@@ -245,7 +245,7 @@ static int bind_new(const struct target *t)
     return answer(bind(fd, (const struct sockaddr *)&address, sizeof(address)));
 }
 
-/* ---- attributes ------------------------------------------------------------------------------ */
+/* ---- attributes ---- */
 
 static const struct timespec omit[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
 static const struct timespec times[2] = {{1, 0}, {1, 0}};
@@ -316,7 +316,7 @@ static int file_setattr_object(const struct target *t)
     return answer(syscall(NR_FILE_SETATTR, AT_FDCWD, t->path, &args, sizeof(args), 0));
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static int map(const struct target *t, int prot, int flags, char **out)
 {
@@ -374,7 +374,7 @@ static int madvise_remove(const struct target *t)
     return error ? error : answer(madvise(p, 4096, MADV_REMOVE));
 }
 
-/* ---- asking, locking, syncing ---------------------------------------------------------------- */
+/* ---- asking, locking, syncing ---- */
 
 static char page[8192];
 
@@ -430,7 +430,7 @@ static int fadvise(const struct target *t)
     return fd < 0 ? errno : posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-/* ---- the system ------------------------------------------------------------------------------ */
+/* ---- the system ---- */
 
 static int swapon_object(const struct target *t)
 {

@@ -21,7 +21,7 @@
 #define DIRS_BUDGET     (16u << 20)
 #define CONTENTS_BUDGET (16u << 20)
 
-/* ---- content ------------------------------------------------------------------------------- */
+/* ---- content ---- */
 
 static int fill_inline(const struct ext_inode *inode, struct fs_content *c, struct vd_err *err)
 {
@@ -127,7 +127,7 @@ static int ext_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off,
     return read_kind(fs, addr, FS_FILE, off, buf, len, out_len, err);
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static int dir_make(void *ctx, uint64_t ino, uint64_t unused, void **out_object, size_t *out_cost,
                     struct vd_err *err)
@@ -207,7 +207,7 @@ static int ext_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
     return rc;
 }
 
-/* ---- metadata ------------------------------------------------------------------------------ */
+/* ---- metadata ---- */
 
 static int ext_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs_attr *out,
                        struct vd_err *err)
@@ -273,7 +273,7 @@ static int ext_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_le
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void ext_shut(struct ext_fs *x)
 {

@@ -41,7 +41,7 @@ struct log {
     uint8_t *buf;
 };
 
-/* ---- the layer ----------------------------------------------------------------------------- */
+/* ---- the layer ---- */
 
 struct replayed {
     struct jbd_super j;
@@ -140,7 +140,7 @@ static const struct blk_type replayed_type = {
     .close = replayed_close,
 };
 
-/* ---- reading the log ------------------------------------------------------------------------ */
+/* ---- reading the log ---- */
 
 static int log_read(const struct log *log, uint32_t block, struct vd_err *err)
 {
@@ -264,7 +264,7 @@ static int scan(struct log *log, struct vd_err *err)
     return 0;
 }
 
-/* ---- from the log to the layer -------------------------------------------------------------- */
+/* ---- from the log to the layer ---- */
 
 static int by_block_then_newest(const void *a, const void *b)
 {
@@ -352,7 +352,7 @@ static int make_layer(struct log *log, struct blkdev **out, struct vd_err *err)
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int open_log(struct log *log, struct vd_err *err)
 {

@@ -12,7 +12,7 @@
 int ext_journal_replay(const struct ext_fs *x, struct vd_facts *facts, struct blkdev **out,
                        struct vd_err *err);
 
-/* ---- ext_journal_log.c: decoding ------------------------------------------------------------ */
+/* ---- ext_journal_log.c: decoding ---- */
 #define JBD_DESCRIPTOR 1u
 #define JBD_COMMIT     2u
 #define JBD_REVOKE     5u

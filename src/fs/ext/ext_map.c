@@ -71,7 +71,7 @@ static int read_node(struct map *m, uint64_t block, uint8_t *buf, enum fs_run_wh
     return blk_read(m->x->vol, block * sb->block_size, buf, sb->block_size, NULL) ? 1 : 0;
 }
 
-/* ---- extent tree --------------------------------------------------------------------------- */
+/* ---- extent tree ---- */
 
 static int walk_node(struct map *m, const uint8_t *b, const struct ext_node *node, uint64_t from,
                      uint64_t to);
@@ -136,7 +136,7 @@ static int map_extents(struct map *m, const struct ext_inode *inode)
     return walk_node(m, inode->i_block, &root, 0, UINT64_C(1) << 32);
 }
 
-/* ---- direct and indirect blocks ------------------------------------------------------------- */
+/* ---- direct and indirect blocks ---- */
 
 /* Adds the `span` logical blocks from `logical` behind pointer `block` at `level` (0 = data). */
 static int map_pointer(struct map *m, uint64_t block, unsigned level, uint64_t logical,

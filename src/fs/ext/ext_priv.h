@@ -65,7 +65,7 @@ struct ext_fs {
     struct fs_cache *contents; /* (ino, 0) → struct fs_content */
 };
 
-/* ---- ext_super.c --------------------------------------------------------------------------- */
+/* ---- ext_super.c ---- */
 /* Pure: EXT_SUPER_SIZE bytes → fields.  VD_ENOTFORMAT without the magic number. */
 int ext_super_decode(const uint8_t *b, struct ext_super *out, struct vd_err *err);
 /* Are the numbers possible, and the must-understand features understood? */
@@ -74,7 +74,7 @@ const char *ext_super_type(const struct ext_super *sb);
 /* Byte offset of the descriptor of block group `group`. */
 uint64_t ext_super_desc_off(const struct ext_super *sb, uint32_t group);
 
-/* ---- ext_inode.c --------------------------------------------------------------------------- */
+/* ---- ext_inode.c ---- */
 /* Reads and decodes an allocated inode; the caller clears it.  VD_ENOENT: not in use. */
 int ext_inode_read(const struct ext_fs *x, uint64_t ino, struct ext_inode *out, struct vd_err *err);
 void ext_inode_clear(struct ext_inode *inode);
@@ -83,13 +83,13 @@ int ext_inode_decode(const struct ext_super *sb, const uint8_t *b, size_t len,
                      struct ext_inode *out, struct vd_err *err);
 enum fs_kind ext_inode_kind(uint16_t mode);
 
-/* ---- ext_map.c ----------------------------------------------------------------------------- */
+/* ---- ext_map.c ---- */
 /* Builds the run table of an inode (extent tree or indirect blocks).  Parts of the map that are
  * damaged or unreadable become bad runs; errors: limits and memory. */
 int ext_map_build(const struct ext_fs *x, const struct ext_inode *inode, struct fs_runs *out,
                   struct vd_err *err);
 
-/* ---- ext_extents.c ------------------------------------------------------------------------- */
+/* ---- ext_extents.c ---- */
 struct ext_extent {
     uint32_t block; /* first logical block */
     uint32_t len;   /* blocks, leaves only */
@@ -108,13 +108,13 @@ int ext_node_decode(const uint8_t *b, size_t len, struct ext_node *out, struct v
 void ext_node_entry(const uint8_t *b, const struct ext_node *node, unsigned i,
                     struct ext_extent *out);
 
-/* ---- ext_dir.c ----------------------------------------------------------------------------- */
+/* ---- ext_dir.c ---- */
 int ext_dir_make(struct fs *fs, uint64_t ino, struct fs_dirlist *list, struct vd_err *err);
 /* Pure: adds the live entries of one directory block (or inline region). */
 int ext_dir_decode(const struct ext_super *sb, const uint8_t *b, size_t len, bool encrypted,
                    struct fs_dirlist *list, struct vd_err *err);
 
-/* ---- ext.c --------------------------------------------------------------------------------- */
+/* ---- ext.c ---- */
 /* Content of an inode from the cache; for directories and symbolic links too. */
 int ext_content_get(struct fs *fs, uint64_t ino, struct fs_cached **out, struct vd_err *err);
 

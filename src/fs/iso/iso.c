@@ -30,7 +30,7 @@
 #define MAX_EXTENTS       65536u /* records of one file: 256 TiB in extents of 4 GiB */
 #define MAX_DIR_BYTES     (1u << 30)
 
-/* ---- records ------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 /* A record in memory of its own. */
 struct loaded {
@@ -113,7 +113,7 @@ static enum fs_kind kind_of(const struct iso_record *rec, const struct iso_rock 
     }
 }
 
-/* ---- content ------------------------------------------------------------------------------- */
+/* ---- content ---- */
 
 static int add_extent(const struct iso_fs *iso, const struct iso_record *rec, struct fs_content *c,
                       struct vd_err *err)
@@ -232,7 +232,7 @@ static int iso_read(struct fs *fs, uint64_t addr, uint16_t stream, uint64_t off,
     return rc;
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* "NAME.EXT;1" → "NAME.EXT", "NAME.;1" → "NAME" (7.5.1; as every reader shows them). */
 static size_t plain_name(const struct iso_fs *iso, const struct iso_record *rec, char *out)
@@ -412,7 +412,7 @@ static int iso_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_ent
     return rc;
 }
 
-/* ---- metadata ------------------------------------------------------------------------------ */
+/* ---- metadata ---- */
 
 /* Sum of the extents of a file of several. */
 static int whole_size(struct iso_fs *iso, uint64_t addr, uint64_t *out, struct vd_err *err)
@@ -493,7 +493,7 @@ static int iso_readlink(struct fs *fs, uint64_t addr, char **out, size_t *out_le
     return rc;
 }
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Is this a Joliet descriptor?  Escape sequences %/@, %/C, %/E. */
 static bool is_joliet(const uint8_t *d)

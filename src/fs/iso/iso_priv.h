@@ -57,7 +57,7 @@ struct iso_fs {
     struct fs_cache *contents; /* (addr, 0) → struct fs_content */
 };
 
-/* ---- iso_record.c: pure decoders ------------------------------------------------------------ */
+/* ---- iso_record.c: pure decoders ---- */
 /* The record at b.  VD_ECORRUPT when it does not fit `len` bytes. */
 int iso_record_decode(const uint8_t *b, size_t len, struct iso_record *out, struct vd_err *err);
 /* Adds the entries of one system use or continuation area. */

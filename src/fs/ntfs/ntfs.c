@@ -30,7 +30,7 @@
 #define FILE_NAME_HEAD 66u
 #define NAME_SPACE_DOS 2
 
-/* ---- metadata ------------------------------------------------------------------------------ */
+/* ---- metadata ---- */
 
 /* Units of 100 ns since 1601-01-01; 0 = not set. */
 static struct fs_time decode_time(const uint8_t *p)
@@ -153,7 +153,7 @@ static int ntfs_getattr(struct fs *fs, uint64_t addr, uint16_t stream, struct fs
     return rc;
 }
 
-/* ---- content ------------------------------------------------------------------------------- */
+/* ---- content ---- */
 
 /* Is the unnamed stream the file's content? */
 static int check_main_stream(const struct ntfs_fs *n, const struct ntfs_file *file,
@@ -268,7 +268,7 @@ static int ntfs_streams(struct fs *fs, uint64_t addr, fs_stream_fn *fn, void *ct
     return rc;
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 static int dir_make(void *ctx, uint64_t addr, uint64_t unused, void **out_object, size_t *out_cost,
                     struct vd_err *err)
@@ -319,7 +319,7 @@ static int ntfs_readdir(struct fs *fs, uint64_t dir_addr, uint64_t cookie, fs_en
     return rc;
 }
 
-/* ---- opening ------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void ntfs_shut(struct ntfs_fs *n)
 {

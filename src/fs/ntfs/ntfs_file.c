@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- records ------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 static int record_read(const struct ntfs_fs *n, uint64_t addr, uint8_t *buf,
                        struct ntfs_record *out, struct vd_err *err)
@@ -98,7 +98,7 @@ void ntfs_file_free(struct ntfs_file *file)
     free(file);
 }
 
-/* ---- the attribute list -------------------------------------------------------------------- */
+/* ---- the attribute list ---- */
 
 static void note_damage(struct ntfs_file *file, int rc, const struct vd_err *err)
 {
@@ -235,7 +235,7 @@ int ntfs_file_load(const struct ntfs_fs *n, uint64_t addr, struct ntfs_file **ou
     return file_load(n, addr, false, out, err);
 }
 
-/* ---- attributes ---------------------------------------------------------------------------- */
+/* ---- attributes ---- */
 
 static bool has_name(const struct ntfs_attr *attr, const char *name)
 {
@@ -356,7 +356,7 @@ int ntfs_attr_content(const struct ntfs_fs *n, const struct ntfs_file *file,
     return 0;
 }
 
-/* ---- the $MFT itself ----------------------------------------------------------------------- */
+/* ---- the $MFT itself ---- */
 
 /* A provisional $MFT: its first record alone. */
 static int provisional(struct ntfs_fs *n, uint64_t lcn, struct vd_err *err)

@@ -111,11 +111,11 @@ struct ntfs_fs {
     struct fs_cache *units;    /* (addr << 16 | stream, unit) → inflated compression unit */
 };
 
-/* ---- ntfs_boot.c --------------------------------------------------------------------------- */
+/* ---- ntfs_boot.c ---- */
 /* Pure: the boot sector (512 bytes).  VD_ENOTFORMAT without the signature. */
 int ntfs_boot_decode(const uint8_t *b, struct ntfs_boot *out, struct vd_err *err);
 
-/* ---- ntfs_record.c: pure decoders ---------------------------------------------------------- */
+/* ---- ntfs_record.c: pure decoders ---- */
 /* Puts the last two bytes of each 512-byte sector back in place and checks that the sectors belong
  * together.  VD_ECORRUPT: another magic number, or torn. */
 int ntfs_fixup(uint8_t *b, size_t len, const char magic[4], struct vd_err *err);
@@ -128,7 +128,7 @@ int ntfs_file_add_record(struct ntfs_file *file, const uint8_t *b, const struct 
 int ntfs_pairs_decode(const struct ntfs_extent *extent, const struct ntfs_boot *boot,
                       uint64_t vol_size, struct fs_runs *runs, struct vd_err *err);
 
-/* ---- ntfs_file.c --------------------------------------------------------------------------- */
+/* ---- ntfs_file.c ---- */
 /* Loads a file record with its extension records.  VD_ENOENT: not in use, or not a base record. */
 int ntfs_file_load(const struct ntfs_fs *n, uint64_t addr, struct ntfs_file **out,
                    struct vd_err *err);
@@ -147,7 +147,7 @@ int ntfs_record_is_live(const struct ntfs_fs *n, uint64_t addr, uint16_t seq, bo
 /* Reads record 0 (or its mirror) and sets n->mft. */
 int ntfs_mft_open(struct ntfs_fs *n, struct vd_facts *facts, struct vd_err *err);
 
-/* ---- ntfs_index.c -------------------------------------------------------------------------- */
+/* ---- ntfs_index.c ---- */
 struct ntfs_index_entry {
     uint64_t addr;
     uint16_t seq;
@@ -162,7 +162,7 @@ int ntfs_index_next(const uint8_t *b, size_t len, size_t *at, struct ntfs_index_
 int ntfs_dir_make(const struct ntfs_fs *n, uint64_t addr, struct fs_dirlist *list,
                   struct vd_err *err);
 
-/* ---- ntfs_reparse.c ------------------------------------------------------------------------ */
+/* ---- ntfs_reparse.c ---- */
 struct ntfs_reparse {
     uint32_t tag; /* 0: no reparse point */
     uint8_t *data;
@@ -178,12 +178,12 @@ int ntfs_reparse_target(const struct ntfs_reparse *rp, char **out, size_t *out_l
 /* Does the unnamed stream hold the content, as far as the reparse point tells? */
 int ntfs_reparse_check_data(uint32_t tag, uint32_t file_flags, struct vd_err *err);
 
-/* ---- lznt1.c ------------------------------------------------------------------------------- */
+/* ---- lznt1.c ---- */
 /* Pure: inflates a compression unit; what the stream does not fill of dst is zeroed. */
 int lznt1_decode(const uint8_t *src, size_t src_len, uint8_t *dst, size_t dst_len,
                  struct vd_err *err);
 
-/* ---- ntfs_unit.c --------------------------------------------------------------------------- */
+/* ---- ntfs_unit.c ---- */
 int ntfs_compressed_read(struct ntfs_fs *n, const struct fs_content *c, uint64_t addr,
                          uint16_t stream, uint64_t off, void *buf, size_t len, size_t *out_len,
                          struct vd_err *err);

@@ -48,7 +48,7 @@ struct vhd_disk {
     char *name; /* of the file, for messages; owned */
 };
 
-/* ---- one block ------------------------------------------------------------------------------ */
+/* ---- one block ---- */
 
 /* Entries first … first+n-1 of the table. */
 static int read_entries(const struct vhd_disk *disk, uint64_t first, size_t n, uint32_t *out,
@@ -202,7 +202,7 @@ static int fixed_locate(const struct blkdev *dev, uint64_t off, uint64_t max_len
     return 0;
 }
 
-/* ---- the layer ------------------------------------------------------------------------------ */
+/* ---- the layer ---- */
 
 static int disk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct blk_extent *out,
                     struct vd_err *err)
@@ -276,7 +276,7 @@ static const struct blk_type disk_type = {
     .close = disk_close,
 };
 
-/* ---- what opening looks at ------------------------------------------------------------------- */
+/* ---- what opening looks at ---- */
 
 struct scan {
     uint64_t allocated, bad, first_bad;
@@ -415,7 +415,7 @@ static int scan_table(struct vhd_disk *disk, uint64_t disk_size, struct vd_facts
     return 0;
 }
 
-/* ---- construction ---------------------------------------------------------------------------- */
+/* ---- construction ---- */
 
 /* Private data over `file`, or NULL. */
 static struct vhd_disk *disk_alloc(struct blkdev *file, uint64_t data_end, const char *name)

@@ -172,7 +172,7 @@ void vhd_time_text(uint32_t timestamp, char out[32])
         out[0] = '\0';
 }
 
-/* ---- which copy of the footer ---------------------------------------------------------------- */
+/* ---- which copy of the footer ---- */
 
 struct candidate {
     struct vhd_footer footer;

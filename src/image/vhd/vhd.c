@@ -44,7 +44,7 @@ static enum image_probe vhd_probe(const struct image_window *window)
     return rc ? IMAGE_DAMAGED : IMAGE_YES;
 }
 
-/* ---- differencing disks ---------------------------------------------------------------------- */
+/* ---- differencing disks ---- */
 
 /* The parent's file name: the header's own field, or the first locator with a Windows path. */
 static void parent_name(struct blkdev *file, const struct vhd_header *header, char *dst,
@@ -95,7 +95,7 @@ static int refuse_differencing(struct blkdev *file, const struct vhd_found *foun
                    name, uuid, when);
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void footer_facts(const struct vhd_footer *footer, bool from_geometry, uint64_t size,
                          struct vd_facts *facts)

@@ -54,7 +54,7 @@ struct vhdx_disk {
     char *name; /* of the file, for messages; owned */
 };
 
-/* ---- one block ------------------------------------------------------------------------------ */
+/* ---- one block ---- */
 
 static enum state entry_state(uint64_t entry)
 {
@@ -200,7 +200,7 @@ static int disk_locate(const struct blkdev *dev, uint64_t off, uint64_t max_len,
     return 0;
 }
 
-/* ---- the layer ------------------------------------------------------------------------------ */
+/* ---- the layer ---- */
 
 /* Looks through a replayed view, so that whoever reads the run goes to the evidence directly. */
 static int look_through(struct blk_extent *ext, struct vd_err *err)
@@ -291,7 +291,7 @@ static const struct blk_type disk_type = {
     .close = disk_close,
 };
 
-/* ---- what opening looks at ------------------------------------------------------------------ */
+/* ---- what opening looks at ---- */
 
 struct scan {
     uint64_t n[8]; /* blocks by state */
@@ -383,7 +383,7 @@ static int scan_table(struct vhdx_disk *disk, struct vd_facts *facts, struct vd_
     return 0;
 }
 
-/* ---- construction --------------------------------------------------------------------------- */
+/* ---- construction ---- */
 
 /* 2.5: the BAT must hold an entry for every payload block and for the bitmaps between them. */
 static int check_table(const struct vhdx_disk *disk, const struct vhdx_region *bat,

@@ -42,7 +42,7 @@ static struct vhdx_guid guid_at(const uint8_t *bytes)
     return guid;
 }
 
-/* ---- headers -------------------------------------------------------------------------------- */
+/* ---- headers ---- */
 
 int vhdx_header_decode(const uint8_t *bytes, size_t len, struct vhdx_header *out,
                        struct vd_err *err)
@@ -120,7 +120,7 @@ int vhdx_header_validate(const struct vhdx_header *header, uint64_t file_size, s
     return 0;
 }
 
-/* ---- region tables -------------------------------------------------------------------------- */
+/* ---- region tables ---- */
 
 /* 2DC27766-F623-4200-9D64-115E9BFD4A08 and 8B7CA206-4790-4B9A-B8FE-575F050F886E */
 static const struct vhdx_guid bat_guid = {{0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d,

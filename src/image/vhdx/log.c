@@ -71,7 +71,7 @@ static bool is_data(const uint8_t *descriptor)
     return memcmp(descriptor, "desc", 4) == 0;
 }
 
-/* ---- is there an entry ---------------------------------------------------------------------- */
+/* ---- is there an entry ---- */
 
 static bool header_ok(const struct ring *ring, const uint8_t *p, struct entry *out)
 {
@@ -147,7 +147,7 @@ static void look_at(struct ring *ring, uint32_t start)
         ring->entry[start] = e;
 }
 
-/* ---- the active sequence (2.3.3) ------------------------------------------------------------ */
+/* ---- the active sequence (2.3.3) ---- */
 
 struct sequence {
     uint32_t first, head; /* sectors: oldest entry to replay, newest entry */
@@ -204,7 +204,7 @@ static struct sequence find_active(const struct ring *ring)
     return best;
 }
 
-/* ---- its writes ----------------------------------------------------------------------------- */
+/* ---- its writes ---- */
 
 static int add_patch(struct vhdx_log *log, size_t *cap, const struct vhdx_patch *patch,
                      struct vd_err *err)

@@ -57,7 +57,7 @@ static const struct {
                              0},
 };
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table ---- */
 
 struct span {
     uint32_t off, len;
@@ -161,7 +161,7 @@ int vhdx_items_decode(const uint8_t *bytes, size_t len, uint64_t region_len, str
     return rc;
 }
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 int vhdx_value_decode(enum vhdx_item_kind kind, const uint8_t *bytes, size_t len,
                       struct vhdx_metadata *out, struct vd_err *err)
@@ -225,7 +225,7 @@ int vhdx_metadata_validate(const struct vhdx_metadata *metadata, struct vd_err *
     return 0;
 }
 
-/* ---- parent locator ------------------------------------------------------------------------- */
+/* ---- parent locator ---- */
 
 /* One string of the locator as UTF-8; false: outside the item. */
 static bool locator_text(const uint8_t *bytes, size_t len, uint32_t off, uint16_t text_len,

@@ -30,7 +30,7 @@ struct replay {
     size_t n;
 };
 
-/* ---- folding -------------------------------------------------------------------------------- */
+/* ---- folding ---- */
 
 struct order {
     uint64_t off;
@@ -168,7 +168,7 @@ static int fold(struct replay *replay, const struct vhdx_log *log, const uint8_t
     return make_segments(replay, log, pieces, n, log_bytes, err);
 }
 
-/* ---- the layer ------------------------------------------------------------------------------ */
+/* ---- the layer ---- */
 
 /* The first segment that ends after `off`; replay->n if there is none. */
 static size_t find_segment(const struct replay *replay, uint64_t off)

@@ -25,7 +25,7 @@ static enum image_probe vhdx_probe(const struct image_window *window)
     return window->head_len >= 8 && memcmp(window->head, "vhdxfile", 8) == 0 ? IMAGE_YES : IMAGE_NO;
 }
 
-/* ---- header section ------------------------------------------------------------------------- */
+/* ---- header section ---- */
 
 /* 2.2.1: the name of the program that made the file, for people only. */
 static int read_identifier(struct blkdev *file, struct vd_facts *facts, struct vd_err *err)
@@ -105,7 +105,7 @@ static int read_regions(struct blkdev *base, const struct vhdx_header *header,
     return 0;
 }
 
-/* ---- log ------------------------------------------------------------------------------------ */
+/* ---- log ---- */
 
 /* Gives the view of the file that everything else is read from: `file` itself when there is nothing
  * to replay.  Caller owns *out. */
@@ -148,7 +148,7 @@ static int replay_log(struct blkdev *file, const struct vhdx_header *header, str
     return rc;
 }
 
-/* ---- metadata ------------------------------------------------------------------------------- */
+/* ---- metadata ---- */
 
 static int read_item(struct blkdev *base, const struct vhdx_region *region,
                      const struct vhdx_item *item, uint8_t *buf, size_t len, struct vd_err *err)
@@ -250,7 +250,7 @@ static int read_metadata(struct blkdev *base, const struct vhdx_region *region,
     return 0;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void add_facts(const struct vhdx_header *header, const struct vhdx_metadata *metadata,
                       struct vd_facts *facts)

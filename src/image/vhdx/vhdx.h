@@ -36,7 +36,7 @@ bool vhdx_guid_zero(const struct vhdx_guid *guid);
 /* "01234567-89ab-cdef-0123-456789abcdef"; the first three groups are little-endian on disk. */
 void vhdx_guid_text(const struct vhdx_guid *guid, char out[VHDX_GUID_TEXT_MAX]);
 
-/* ---- headers (2.2.2) ------------------------------------------------------------------------ */
+/* ---- headers (2.2.2) ---- */
 
 struct vhdx_header {
     uint64_t sequence;
@@ -58,7 +58,7 @@ int vhdx_header_choose(const uint8_t *first, const uint8_t *second, struct vhdx_
 /* Version, and the log's place when there is something to replay.  Pure. */
 int vhdx_header_validate(const struct vhdx_header *header, uint64_t file_size, struct vd_err *err);
 
-/* ---- regions (2.2.3) ------------------------------------------------------------------------ */
+/* ---- regions (2.2.3) ---- */
 
 struct vhdx_region {
     uint64_t off, len; /* bytes; len 0 = not there */
@@ -79,7 +79,7 @@ int vhdx_regions_decode(const uint8_t *bytes, size_t len, struct vhdx_regions *o
 int vhdx_regions_validate(const struct vhdx_regions *regions, const struct vhdx_header *header,
                           uint64_t file_size, struct vd_err *err);
 
-/* ---- metadata (2.6) ------------------------------------------------------------------------- */
+/* ---- metadata (2.6) ---- */
 
 enum vhdx_item_kind {
     VHDX_FILE_PARAMETERS,
@@ -133,7 +133,7 @@ struct vhdx_locator {
 int vhdx_locator_decode(const uint8_t *bytes, size_t len, struct vhdx_locator *out,
                         struct vd_err *err);
 
-/* ---- log (2.3) ------------------------------------------------------------------------------ */
+/* ---- log (2.3) ---- */
 
 /* One write of the log: 4 KiB of data, or `len` bytes of zeros. */
 struct vhdx_patch {
@@ -162,7 +162,7 @@ int vhdx_log_decode(const uint8_t *log, size_t len, const struct vhdx_guid *guid
 int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8_t *log_bytes,
                     struct blkdev **out, struct vd_err *err);
 
-/* ---- the disk ------------------------------------------------------------------------------- */
+/* ---- the disk ---- */
 
 struct vhdx_layout {
     struct vhdx_metadata metadata;

@@ -75,7 +75,7 @@ const char *vmdk_create_type_name(const char *create_type)
     return NULL;
 }
 
-/* ---- text ------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 static bool is_blank(char c)
 {
@@ -187,7 +187,7 @@ static bool is_access_word(struct span word)
     return span_is(word, "RW") || span_is(word, "RDONLY") || span_is(word, "NOACCESS");
 }
 
-/* ---- probe ----------------------------------------------------------------------------------- */
+/* ---- probe ---- */
 
 static bool is_text(const uint8_t *p, size_t len)
 {
@@ -234,7 +234,7 @@ bool vmdk_descriptor_probe(const uint8_t *head, size_t len, uint64_t file_size)
     return has_cid && (has_type || has_extent) && file_size <= VD_MAX_DESCRIPTOR;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 static bool parse_cid(struct span value, uint32_t *out)
 {
@@ -334,7 +334,7 @@ static int take_key(struct span key, struct span value, struct vmdk_descriptor *
     return 0;
 }
 
-/* ---- extent lines ---------------------------------------------------------------------------- */
+/* ---- extent lines ---- */
 
 static bool parse_u64(struct span word, uint64_t *out)
 {
@@ -430,7 +430,7 @@ static int add_extent(struct span line, unsigned line_no, size_t *io_cap, struct
     return 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_facts *facts,
                         struct vd_err *err)

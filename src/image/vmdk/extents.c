@@ -38,7 +38,7 @@ static const char *unsupported_kind(enum vmdk_extent_type type)
     return NULL;
 }
 
-/* ---- finding files --------------------------------------------------------------------------- */
+/* ---- finding files ---- */
 
 static int open_in_dirs(const struct vmdk_extents_in *in, const char *name, struct blkdev **out,
                         struct vd_err *err)
@@ -113,7 +113,7 @@ static int check_names(const struct vmdk_descriptor *d, struct vd_err *err)
     return 0;
 }
 
-/* ---- one extent ------------------------------------------------------------------------------ */
+/* ---- one extent ---- */
 
 static int open_flat(const struct vmdk_extents_in *in, const struct vmdk_extent_line *line,
                      struct blk_part *part, struct vd_err *err)

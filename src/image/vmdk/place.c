@@ -120,7 +120,7 @@ struct vmdk_place vmdk_place_of(const struct vmdk_geometry *g, uint64_t grain, u
     return place;
 }
 
-/* ---- two copies ------------------------------------------------------------------------------ */
+/* ---- two copies ---- */
 
 bool vmdk_gt_has_bad(const struct vmdk_geometry *g, uint64_t first_grain, const uint32_t *gte,
                      uint32_t n)

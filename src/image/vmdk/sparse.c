@@ -41,7 +41,7 @@ struct run {
     const char *why; /* unreadable: a phrase */
 };
 
-/* ---- what a position means ------------------------------------------------------------------- */
+/* ---- what a position means ---- */
 
 /* The rest of the disk from `off` on that table number `table` and the `more` after it cover. */
 static uint64_t table_rest(const struct vmdk_geometry *g, uint64_t off, uint64_t table,
@@ -162,7 +162,7 @@ static int unreadable(const struct sparse *s, const struct run *run, uint64_t of
     return vd_at(err, rc, off);
 }
 
-/* ---- compressed grains ----------------------------------------------------------------------- */
+/* ---- compressed grains ---- */
 
 struct grain_ctx {
     const struct sparse *s;
@@ -249,7 +249,7 @@ static int read_compressed(struct sparse *s, const struct run *run, uint64_t off
     return 0;
 }
 
-/* ---- the layer ------------------------------------------------------------------------------- */
+/* ---- the layer ---- */
 
 static int read_plain(struct sparse *s, const struct run *run, uint64_t off, void *buf, size_t len,
                       struct vd_err *err)
@@ -373,7 +373,7 @@ int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned e
     return 0;
 }
 
-/* ---- header and footer ----------------------------------------------------------------------- */
+/* ---- header and footer ---- */
 
 static int other_kind(const uint8_t *bytes, size_t len, struct vd_err *err)
 {

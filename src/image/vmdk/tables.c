@@ -52,7 +52,7 @@ void vmdk_tables_note(struct vmdk_tables *t, enum vmdk_note kind, uint64_t table
     (void)atomic_compare_exchange_strong(&t->note[kind], &never, table + 1);
 }
 
-/* ---- directories ----------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 int vmdk_tables_read_entries(struct blkdev *file, uint64_t off, uint32_t *out, size_t n,
                              struct vd_err *err)
@@ -159,7 +159,7 @@ int vmdk_tables_source(struct vmdk_tables *t, uint64_t table, struct vmdk_source
     return 0;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static void note_bad_entries(struct vmdk_tables *t, uint64_t table, const uint32_t *gte, uint32_t n)
 {
@@ -279,7 +279,7 @@ uint64_t vmdk_tables_absent_run(const struct vmdk_tables *t, uint64_t table, uin
     return n;
 }
 
-/* ---- the object ------------------------------------------------------------------------------ */
+/* ---- the object ---- */
 
 int vmdk_tables_new(struct blkdev *file, const struct vmdk_geometry *g, const struct vmdk_header *h,
                     unsigned extent, struct vmdk_shared *shared, struct vmdk_tables **out,

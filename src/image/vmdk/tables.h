@@ -83,7 +83,7 @@ struct vmdk_merge {
 void vmdk_gt_merge(const struct vmdk_geometry *g, uint64_t table, uint32_t *io_primary,
                    const uint32_t *redundant, uint32_t n, struct vmdk_merge *result);
 
-/* ---- with input/output ----------------------------------------------------------------------- */
+/* ---- with input/output ---- */
 
 /* What all extents of one image share. */
 struct vmdk_shared {

@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* ---- directories ----------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 /* Is the directory that starts at `off_sectors` inside the file and behind the header? */
 static bool dir_possible(const struct vmdk_geometry *g, uint64_t off_sectors, uint64_t *out_off)
@@ -127,7 +127,7 @@ static bool void_overlaps(struct vmdk_tables *t)
     return true;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 /* Calls `fn` for every grain of one table that lies in the file.  False: fn said stop. */
 typedef bool grain_fn(struct vmdk_claims *claims, uint32_t gte, uint64_t len);

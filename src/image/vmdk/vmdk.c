@@ -32,7 +32,7 @@
 #define SCAN_BYTES           (4u << 20)
 #define CHECK_BYTES          (8u << 20)
 
-/* ---- probe ----------------------------------------------------------------------------------- */
+/* ---- probe ---- */
 
 static enum image_probe vmdk_probe(const struct image_window *window)
 {
@@ -48,7 +48,7 @@ static enum image_probe vmdk_probe(const struct image_window *window)
                                                                                     : IMAGE_NO;
 }
 
-/* ---- what the descriptor says about the chain ------------------------------------------------ */
+/* ---- what the descriptor says about the chain ---- */
 
 static int add_hint(struct image *out, const char *name, struct vd_err *err)
 {
@@ -153,7 +153,7 @@ static void report_header(const struct vmdk_header *h, struct image *out)
                 h->flags & VMDK_FLAG_COMPRESSED ? "yes" : "no");
 }
 
-/* ---- reading the descriptor ------------------------------------------------------------------ */
+/* ---- reading the descriptor ---- */
 
 /* Decodes `len` bytes of text at `off` of the file and takes over what concerns the chain. */
 static int read_descriptor(struct blkdev *file, uint64_t off, uint64_t len,
@@ -196,7 +196,7 @@ static int read_embedded(struct blkdev *file, const struct vmdk_header *h,
     return read_descriptor(file, off, len, out, image, err);
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 struct opening {
     struct blkdev *file;

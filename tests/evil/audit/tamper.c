@@ -29,8 +29,7 @@ static size_t good_len;
 static size_t frame_at[MAX_FRAMES + 1]; /* offsets; [n_frames] = good_len */
 static size_t n_frames;
 
-/* ---- a small log
- * --------------------------------------------------------------------------------- */
+/* ---- a small log ---- */
 
 static size_t load(const char *session, const char *name, uint8_t *out)
 {
@@ -99,8 +98,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- verdicts
- * ------------------------------------------------------------------------------------ */
+/* ---- verdicts ---- */
 
 static enum audit_verdict verdict2(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len,
                                    struct audit_report *r)
@@ -129,8 +127,7 @@ static void expect_tampered(const uint8_t *bytes, size_t len, size_t frame, cons
                  audit_verdict_text(r.verdict), (unsigned)r.bad_frame, r.reason, frame, reason);
 }
 
-/* ---- the tests
- * ----------------------------------------------------------------------------------- */
+/* ---- the tests ---- */
 
 static void untouched(void **state)
 {
@@ -446,8 +443,7 @@ static void half_written_frame(void **state)
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
 }
 
-/* ---- directories
- * --------------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 static enum audit_verdict verdict_of(const char *session, struct audit_report *r)
 {

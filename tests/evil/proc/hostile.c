@@ -348,7 +348,7 @@ static void hostile_result(void **state)
     assert_true(now_ns() - start < 4000000000LL);
 }
 
-/* ---- mounting out of turn ------------------------------------------------------------------ */
+/* ---- mounting out of turn ---- */
 
 static int mounts;
 

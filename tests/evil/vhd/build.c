@@ -36,7 +36,7 @@ static struct built make(size_t len)
     return b;
 }
 
-/* ---- VHD ------------------------------------------------------------------------------------- */
+/* ---- VHD ---- */
 
 static void seal(uint8_t *p, size_t len, size_t field)
 {
@@ -136,7 +136,7 @@ size_t vhd_block_at(const struct built *file, uint32_t i)
     return (size_t)vd_be32(file->p + VHD_T_TABLE + 4 * i) * 512;
 }
 
-/* ---- VHDX ------------------------------------------------------------------------------------ */
+/* ---- VHDX ---- */
 
 static const uint8_t guid_bat[16] = {0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42,
                                      0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08};
@@ -266,7 +266,7 @@ struct built build_vhdx(uint32_t n_blocks, const uint8_t *state, uint64_t seed,
     return b;
 }
 
-/* ---- log ------------------------------------------------------------------------------------- */
+/* ---- log ---- */
 
 static uint8_t *ring(uint8_t *log, uint32_t n_sectors, uint64_t pos)
 {
@@ -338,7 +338,7 @@ void vhdx_set_log(uint8_t *file, const uint8_t guid[16])
     }
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int over_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *err)
 {

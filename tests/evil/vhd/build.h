@@ -19,7 +19,7 @@ void put_be16(uint8_t *p, uint16_t v);
 void put_be32(uint8_t *p, uint32_t v);
 void put_be64(uint8_t *p, uint64_t v);
 
-/* ---- VHD ------------------------------------------------------------------------------------- */
+/* ---- VHD ---- */
 
 #define VHD_T_HEADER 512u  /* where build_vhd_dynamic puts the dynamic header */
 #define VHD_T_TABLE  1536u /* … and the table */
@@ -39,7 +39,7 @@ struct built build_vhd_dynamic(uint32_t block_size, uint32_t n_blocks, const uin
 /* Offset of block i in such a file (of its bitmap). */
 size_t vhd_block_at(const struct built *file, uint32_t i);
 
-/* ---- VHDX ------------------------------------------------------------------------------------ */
+/* ---- VHDX ---- */
 
 #define VHDX_T_MIB      ((size_t)1 << 20)
 #define VHDX_T_LOG      (1 * VHDX_T_MIB)
@@ -69,7 +69,7 @@ struct built build_vhdx(uint32_t n_blocks, const uint8_t *state, uint64_t seed,
 void vhdx_add_item(uint8_t *file, const uint8_t guid[16], uint32_t off, uint32_t len,
                    uint32_t flags);
 
-/* ---- log ------------------------------------------------------------------------------------- */
+/* ---- log ---- */
 
 struct log_write {
     uint64_t off, zero_len; /* zero_len 0: a data write … */
@@ -93,7 +93,7 @@ void log_seal(uint8_t *log, uint32_t n_sectors, uint32_t at);
 /* Says in both headers that there is a log to replay. */
 void vhdx_set_log(uint8_t *file, const uint8_t guid[16]);
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* A device over `len` bytes that are borrowed, not copied: they must outlive it. */
 int dev_over(const void *bytes, size_t len, struct blkdev **out, struct vd_err *err);

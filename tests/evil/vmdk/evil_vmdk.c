@@ -79,7 +79,7 @@ static uint8_t *copy_of(const struct vb_image *v)
     return p;
 }
 
-/* ---- cut files ------------------------------------------------------------------------------- */
+/* ---- cut files ---- */
 
 /* A file cut at `len`: what lies behind the cut is refused or fails, all else is as before.  Only a
  * file too short for a signature is taken for something else. */
@@ -148,7 +148,7 @@ static void test_cut_stream_refused(void **state)
     vb_free(&v);
 }
 
-/* ---- one field ------------------------------------------------------------------------------- */
+/* ---- one field ---- */
 
 static uint64_t get_le(const uint8_t *p, unsigned width)
 {
@@ -236,7 +236,7 @@ static void test_fields(void **state)
     }
 }
 
-/* ---- tables ---------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 enum target { GTE, GDE };
 
@@ -387,7 +387,7 @@ static void test_stream_flips(void **state)
     vb_free(&v);
 }
 
-/* ---- streams --------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static void test_bomb(void **state)
 {
@@ -482,7 +482,7 @@ static void test_footers(void **state)
     }
 }
 
-/* ---- descriptors ----------------------------------------------------------------------------- */
+/* ---- descriptors ---- */
 
 /* The largest descriptor, and one that is all one line, in a second. */
 static void test_large_descriptors(void **state)

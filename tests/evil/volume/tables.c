@@ -46,7 +46,7 @@ static struct table_gpt new_gpt(uint32_t n_entries, uint32_t entry_size)
     return gpt;
 }
 
-/* ---- MBR ------------------------------------------------------------------------------------ */
+/* ---- MBR ---- */
 
 static void build_extended(void)
 {
@@ -221,7 +221,7 @@ static void test_tiny_disks(void **state)
     }
 }
 
-/* ---- a million logical partitions ----------------------------------------------------------- */
+/* ---- a million logical partitions ---- */
 
 #define ENDLESS_DISK ((uint64_t)3000000 * 512)
 
@@ -278,7 +278,7 @@ static void test_million_logicals(void **state)
     }
 }
 
-/* ---- GPT ------------------------------------------------------------------------------------ */
+/* ---- GPT ---- */
 
 /* Both copies get the same bad field under a good checksum; neither may be used. */
 static void assert_refused(const struct table_gpt *gpt, size_t field, uint64_t value, size_t width,

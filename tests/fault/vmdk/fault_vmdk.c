@@ -229,7 +229,7 @@ static void test_lost_table(void **state)
     bench_free(&b);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads ---- */
 
 struct reader {
     struct bench *bench;

@@ -55,7 +55,7 @@ static void split(char *line, char *column[MAX_COLUMNS])
     }
 }
 
-/* ---- opening an image ----------------------------------------------------------------------- */
+/* ---- opening an image ---- */
 
 static const char *unpacker(const char *file)
 {
@@ -148,7 +148,7 @@ static const char *raw_file(const char *id, const char *group, const char *files
     return strstr(first, ".qcow") || strstr(first, ".vmdk") ? NULL : first;
 }
 
-/* ---- comparing ------------------------------------------------------------------------------ */
+/* ---- comparing ---- */
 
 /* Truth has strings as blkid(8) prints them: M-x for a byte over 127, ^x for a control byte, a
  * backslash (itself written \x5c) before what a shell would take. */

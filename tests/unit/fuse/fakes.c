@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- audit -------------------------------------------------------------------------------------
- */
+/* ---- audit ---- */
 
 struct audit_ring {
     pthread_mutex_t lock;
@@ -178,8 +177,7 @@ bool audit_failed(const struct audit_ring *ring)
     return atomic_load(&ring->broken);
 }
 
-/* ---- channel -----------------------------------------------------------------------------------
- */
+/* ---- channel ---- */
 
 int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
                           struct vd_err *err)
@@ -216,8 +214,7 @@ int proc_channel_stop_fd(const struct proc_channel *channel)
     return channel->stop_fd;
 }
 
-/* ---- tree --------------------------------------------------------------------------------------
- */
+/* ---- tree ---- */
 
 atomic_uint fake_tree_depth;
 

@@ -18,8 +18,7 @@
 
 #include <stdatomic.h>
 
-/* ---- audit -------------------------------------------------------------------------------------
- */
+/* ---- audit ---- */
 
 struct fake_record {
     uint64_t seq;
@@ -45,8 +44,7 @@ bool fake_ring_last_of(struct audit_ring *ring, enum audit_op op, struct fake_re
 /* The highest sequence number that audit_wait was asked for. */
 uint64_t fake_ring_waited(struct audit_ring *ring);
 
-/* ---- channel -----------------------------------------------------------------------------------
- */
+/* ---- channel ---- */
 
 struct proc_channel {
     atomic_uint asked;    /* calls of proc_channel_identify */
@@ -56,8 +54,7 @@ struct proc_channel {
     atomic_bool mounted;
 };
 
-/* ---- tree --------------------------------------------------------------------------------------
- */
+/* ---- tree ---- */
 
 enum {
     NODE_ROOT = 1,

@@ -128,7 +128,7 @@ static int open_in(const char *name)
     return fd;
 }
 
-/* ---- tests ----------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void attributes(void **state)
 {

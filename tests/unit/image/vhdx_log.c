@@ -258,7 +258,7 @@ static void padding_is_allowed(void **state)
     expect(2, 5, 6, 2);
 }
 
-/* ---- the replayed view ----------------------------------------------------------------------- */
+/* ---- the replayed view ---- */
 
 #define MODEL ((size_t)512 << 10)
 

@@ -154,7 +154,7 @@ static void values(void **state)
                  "file parameters has 4 bytes instead of 8");
 }
 
-/* ---- parent locator ------------------------------------------------------------------------- */
+/* ---- parent locator ---- */
 
 static size_t put_utf16(uint8_t *p, const char *text)
 {

@@ -11,7 +11,7 @@
 
 #define SECTOR 512u
 
-/* ---- building -------------------------------------------------------------------------------- */
+/* ---- building ---- */
 
 /* Appends `len` zeroed bytes on a sector boundary; returns their offset. */
 static size_t append(struct vb_image *v, size_t len)
@@ -234,7 +234,7 @@ const char *vb_descriptor(const char *cid, const char *parent_cid, const char *h
     return text;
 }
 
-/* ---- opening and checking -------------------------------------------------------------------- */
+/* ---- opening and checking ---- */
 
 static int no_open(void *ctx, unsigned dir, const char *name, struct blkdev **out,
                    struct vd_err *err)

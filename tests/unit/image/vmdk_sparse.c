@@ -148,7 +148,7 @@ static void test_child_hides(void **state)
     vb_free(&vbase);
 }
 
-/* ---- redundant tables ------------------------------------------------------------------------ */
+/* ---- redundant tables ---- */
 
 #define BAD_SECTOR 60000
 
@@ -283,7 +283,7 @@ static void test_not_redundant(void **state)
     vb_free(&v);
 }
 
-/* ---- entries that cannot be right ------------------------------------------------------------ */
+/* ---- entries that cannot be right ---- */
 
 static void check_one_bad_grain(uint32_t gte, const char *why, uint64_t unreadable)
 {
@@ -403,7 +403,7 @@ static void test_overlapping_tables(void **state)
     vb_free(&v);
 }
 
-/* ---- streams --------------------------------------------------------------------------------- */
+/* ---- streams ---- */
 
 static const struct vb_spec stream = {.grains = "d.dd.d",
                                       .version = 3,
@@ -458,7 +458,7 @@ static void test_wrong_lba(void **state)
     vb_free(&v);
 }
 
-/* ---- a directory too large to be kept: 16 TiB ------------------------------------------------ */
+/* ---- a directory too large to be kept: 16 TiB ---- */
 
 static void test_large_directory(void **state)
 {

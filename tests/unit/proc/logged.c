@@ -39,7 +39,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- reading the log ----------------------------------------------------------------------- */
+/* ---- reading the log ---- */
 
 struct found {
     unsigned evidence, changed, died, warning;
@@ -127,7 +127,7 @@ static int run_logged(proc_worker_fn *worker, enum proc_sandbox_mode mode, bool 
     return rc;
 }
 
-/* ---- tests --------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static int open_and_close(struct proc_channel *ch, const char *name, struct vd_err *err)
 {

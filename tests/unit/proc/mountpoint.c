@@ -30,7 +30,7 @@
 static char *tmp;
 static char mnt[600];
 
-/* ---- the server ---------------------------------------------------------------------------- */
+/* ---- the server ---- */
 
 static void fill_attr(fuse_ino_t ino, struct stat *st)
 {
@@ -145,7 +145,7 @@ static int w_serve(struct proc_channel *ch, void *arg, struct vd_err *err)
     return rc;
 }
 
-/* ---- the supervisor's side ----------------------------------------------------------------- */
+/* ---- the supervisor's side ---- */
 
 struct side {
     struct shared *s;
@@ -213,7 +213,7 @@ static bool mounted_at(const char *path)
     return true;
 }
 
-/* ---- clients ------------------------------------------------------------------------------- */
+/* ---- clients ---- */
 
 #define want(cond)                                                                                 \
     do {                                                                                           \
@@ -313,7 +313,7 @@ static int client_in_flight(struct shared *s)
     return 0;
 }
 
-/* ---- running tests in a namespace ---------------------------------------------------------- */
+/* ---- running tests in a namespace ---- */
 
 /* An ordinary user needs a /dev/fuse that is open to everybody; udev sees to that, but not every
  * test machine has udev.  Only in this namespace. */
@@ -563,7 +563,7 @@ static int body_user_refused(void)
     return 0;
 }
 
-/* ---- only our own mount -------------------------------------------------------------------- */
+/* ---- only our own mount ---- */
 
 static struct mountpoint *mount_it(int *out_fd)
 {
@@ -671,7 +671,7 @@ static int body_numbers_used_again(void)
     return close(fd2);
 }
 
-/* ---- all ----------------------------------------------------------------------------------- */
+/* ---- all ---- */
 
 #define ROOT_TEST(name)                                                                            \
     static void root_##name(void **state)                                                          \

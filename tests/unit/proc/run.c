@@ -86,7 +86,7 @@ static struct proc_config two_dirs(proc_worker_fn *worker, void *arg)
     return config;
 }
 
-/* ---- evidence ------------------------------------------------------------------------------ */
+/* ---- evidence ---- */
 
 static int w_reads(struct proc_channel *ch, void *arg, struct vd_err *err)
 {
@@ -251,7 +251,7 @@ static void same_file_same_instance(void **state)
     assert_ok(proc_run(&config, NULL, &err));
 }
 
-/* ---- names --------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 #define MANY 600 /* of 250 bytes: several packets */
 
@@ -330,7 +330,7 @@ static void lists_names(void **state)
     }
 }
 
-/* ---- who ----------------------------------------------------------------------------------- */
+/* ---- who ---- */
 
 static int w_who(struct proc_channel *ch, void *arg, struct vd_err *err)
 {
@@ -356,7 +356,7 @@ static void identifies(void **state)
     assert_ok(proc_run(&config, NULL, &err));
 }
 
-/* ---- threads ------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 struct crowd {
     struct proc_channel *ch;
@@ -412,7 +412,7 @@ static void many_threads(void **state)
     assert_ok(proc_run(&config, NULL, &err));
 }
 
-/* ---- ends ---------------------------------------------------------------------------------- */
+/* ---- ends ---- */
 
 static int w_fails(struct proc_channel *ch, void *arg, struct vd_err *err)
 {

@@ -26,7 +26,7 @@ static struct volume_content recognise(struct blkdev *volume)
     return content;
 }
 
-/* ---- volumes made in memory ----------------------------------------------------------------- */
+/* ---- volumes made in memory ---- */
 
 static void make_ext2(uint8_t *disk)
 {
@@ -190,7 +190,7 @@ static void test_ambiguous(void **state)
     blk_unref(volume);
 }
 
-/* ---- what is read --------------------------------------------------------------------------- */
+/* ---- what is read ---- */
 
 /* A hole is not read, and a terabyte of data behind the head is not either. */
 static void test_few_reads(void **state)
@@ -216,7 +216,7 @@ static void test_few_reads(void **state)
     blk_unref(volume);
 }
 
-/* ---- threads -------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 static void *recognise_often(void *arg)
 {
@@ -252,7 +252,7 @@ static void test_threads(void **state)
     blk_unref(volume);
 }
 
-/* ---- where nothing may be opened ------------------------------------------------------------ */
+/* ---- where nothing may be opened ---- */
 
 /* Landlock with every right handled and no rule: no file can be opened any more. */
 static bool deny_all(void)
@@ -295,7 +295,7 @@ static void test_sandbox(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* ---- file systems made by their tools ------------------------------------------------------- */
+/* ---- file systems made by their tools ---- */
 
 static const struct {
     const char *tool, *command, *size, *type, *label;

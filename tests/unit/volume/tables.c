@@ -175,7 +175,7 @@ void table_fail_facts(const struct volume_table *table, const char *text)
     fail_msg("no fact says \"%s\"", text);
 }
 
-/* ---- invariants ----------------------------------------------------------------------------- */
+/* ---- invariants ---- */
 
 static void check_printable(const char *text, size_t size)
 {
