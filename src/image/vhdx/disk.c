@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/range.h"
+#include "image/located.h"
 #include "image/named.h"
 #include "image/overlap.h"
 
@@ -233,43 +234,11 @@ static int disk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct b
     return vd_at(err, image_named(err, rc, disk->name), off);
 }
 
-/* A failure below names a position of the file; ours is the one to report. */
-static int to_own_offset(const struct blk_extent *ext, uint64_t off, int rc, struct vd_err *err)
-{
-    if (err->has_offset && err->offset >= ext->child_off && err->offset - ext->child_off < ext->len)
-        return vd_at(err, rc, off + (err->offset - ext->child_off));
-    return vd_at(err, rc, off);
-}
-
 static int disk_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *err)
 {
     const struct vhdx_disk *disk = dev->priv;
-    struct vd_err local = VD_ERR_INIT;
-    uint8_t *p = buf;
 
-    if (!err)
-        err = &local;
-    while (len) {
-        struct blk_extent ext;
-        size_t n;
-        int rc = disk_locate(dev, off, len, &ext, err);
-
-        if (rc)
-            return vd_at(err, image_named(err, rc, disk->name), off);
-        if (ext.status == BLK_UNREADABLE)
-            return vd_at(err, image_named(err, -(int)err->cls, disk->name), off);
-        n = (size_t)ext.len;
-        if (ext.status == BLK_ZEROS)
-            memset(p, 0, n);
-        else
-            rc = blk_read(ext.child, ext.child_off, p, n, err);
-        if (rc)
-            return to_own_offset(&ext, off, rc, err);
-        p += n;
-        off += n;
-        len -= n;
-    }
-    return 0;
+    return image_read_located(dev, disk_locate, disk->name, off, buf, len, err);
 }
 
 static void disk_free(struct vhdx_disk *disk)
