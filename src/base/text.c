@@ -233,7 +233,7 @@ char *vd_str_take(struct vd_str *s)
 
     if (!s->p)
         (void)str_grow(s, 0);
-    if (s->failed) {
+    if (s->failed || !s->p) {
         vd_str_clear(s);
         return NULL;
     }

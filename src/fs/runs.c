@@ -39,7 +39,7 @@ int fs_runs_add(struct fs_runs *runs, const struct fs_run *run, struct vd_err *e
     }
     if (runs->n == FS_MAX_RUNS)
         return vd_fail(err, VD_ELIMIT, "more than %u runs in one file", FS_MAX_RUNS);
-    if (runs->n == runs->cap) {
+    if (!runs->v || runs->n == runs->cap) {
         size_t cap = runs->cap ? runs->cap * 2 : 4;
         struct fs_run *v = realloc(runs->v, cap * sizeof(*v));
 

@@ -142,9 +142,9 @@ static int open_as(struct blkdev *vol, TSK_FS_TYPE_ENUM type, struct tsk_fs **ou
         tsk->info = tsk_fs_open_img(tsk->img, 0, type);
         rc = tsk_finish(!tsk->info, "opening", err);
     }
-    if (!rc)
+    if (!rc && tsk->info)
         rc = check_geometry(tsk, err);
-    if (!rc && tsk->info->ftype == TSK_FS_TYPE_EXFAT)
+    if (!rc && tsk->info && tsk->info->ftype == TSK_FS_TYPE_EXFAT)
         rc = tsk_exfat_geometry(vol, &tsk->exfat, err);
     if (!rc)
         rc = fs_cache_new(DIRS_BUDGET, fs_dirlist_free, &tsk->dirs, err);

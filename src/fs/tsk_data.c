@@ -56,9 +56,10 @@ int tsk_open_object(struct tsk_fs *tsk, uint64_t addr, TSK_FS_FILE **out, struct
     tsk_io_begin();
     file = tsk_fs_file_open_meta(tsk->info, NULL, addr);
     rc = tsk_finish(!file || !file->meta, "metadata", err);
-    if (!rc && ((file->meta->flags & TSK_FS_META_FLAG_UNALLOC) ||
-                file->meta->type == TSK_FS_META_TYPE_VIRT ||
-                file->meta->type == TSK_FS_META_TYPE_VIRT_DIR))
+    if (!rc && file && file->meta &&
+        ((file->meta->flags & TSK_FS_META_FLAG_UNALLOC) ||
+         file->meta->type == TSK_FS_META_TYPE_VIRT ||
+         file->meta->type == TSK_FS_META_TYPE_VIRT_DIR))
         rc = vd_fail(err, VD_ENOENT, "no such object");
     if (rc) {
         tsk_fs_file_close(file);
@@ -173,7 +174,7 @@ static int load(struct fs *fs, uint64_t addr, uint64_t stream, struct fs_content
         attr = stream ? tsk_fs_file_attr_get_type(file, TSK_FS_ATTR_TYPE_HFS_RSRC, 0, 0)
                       : tsk_fs_file_attr_get(file);
         rc = tsk_finish(!attr, stream ? "resource fork" : "run list", err);
-        if (!rc)
+        if (!rc && attr)
             rc = fill(fs, attr, c, err);
         /* a size in the metadata and none in the run list: the content is unknown, not empty */
         if (!rc && !stream && !c->resident && c->size != (uint64_t)file->meta->size)

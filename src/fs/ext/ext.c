@@ -12,6 +12,7 @@
 #include "base/range.h"
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,9 +311,8 @@ static void fill_info(struct fs *fs)
     fs->info.last_addr = sb->n_inodes;
     if (sb->n_blocks * sb->block_size > x->vol->size)
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "volume_short",
-                    "the file system has %llu bytes, the volume only %llu",
-                    (unsigned long long)(sb->n_blocks * sb->block_size),
-                    (unsigned long long)x->vol->size);
+                    "the file system has %" PRIu64 " bytes, the volume only %" PRIu64,
+                    sb->n_blocks * sb->block_size, x->vol->size);
     if (sb->state & 2)
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "state", "marked as having errors");
 }

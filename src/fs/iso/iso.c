@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "fs/utf16.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -573,9 +574,8 @@ static void fill_info(struct fs *fs, const uint8_t *pvd)
                               : "primary");
     if (iso->n_blocks * iso->block_size > fs->vol->size)
         vd_fact_add(&fs->facts, VD_FACT_WARNING, "volume_short",
-                    "the file system has %llu bytes, the volume only %llu",
-                    (unsigned long long)(iso->n_blocks * iso->block_size),
-                    (unsigned long long)fs->vol->size);
+                    "the file system has %" PRIu64 " bytes, the volume only %" PRIu64,
+                    iso->n_blocks * iso->block_size, fs->vol->size);
 }
 
 static void iso_shut(struct iso_fs *iso)
