@@ -6,6 +6,7 @@
 #include "fs/fs.h"
 #include "tree/tree.h"
 
+/* NOLINTNEXTLINE(misc-redundant-expression): two names that must stay equal */
 static_assert(FS_ADDR_MAX == NODE_PAYLOAD_MAX, "every file-system address fits a payload");
 static_assert(VD_MAX_PARTITIONS < NODE_VIEW_MAX, "every partition has a view");
 static_assert(TREE_ROOT == NODE_DIR, "the root is view 0, synthetic, 1");
