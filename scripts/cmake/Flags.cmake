@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Flags that every target gets, and the helper that declares one library per folder of src/.
-find_package(Git QUIET)
-set(VD_BUILD "unknown")
-if(GIT_FOUND)
-  execute_process(COMMAND ${GIT_EXECUTABLE} describe --always --dirty --abbrev=12
-                  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE VD_BUILD
-                  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-endif()
-configure_file(${CMAKE_SOURCE_DIR}/src/base/version.h.in ${CMAKE_BINARY_DIR}/gen/base/version.h @ONLY)
+add_custom_target(vd_version BYPRODUCTS ${CMAKE_BINARY_DIR}/gen/base/version.h
+  COMMAND ${CMAKE_COMMAND} -D SOURCE=${CMAKE_SOURCE_DIR} -D OUTPUT=${CMAKE_BINARY_DIR}/gen/base/version.h
+          -D PROJECT_VERSION=${PROJECT_VERSION} -P ${CMAKE_SOURCE_DIR}/scripts/cmake/Version.cmake
+  COMMENT "Build id" VERBATIM)
 
 add_library(vd_flags INTERFACE)
 target_include_directories(vd_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include
@@ -49,4 +45,5 @@ function(vd_library name)
   endif()
   add_library(vd_${name} STATIC ${sources})
   target_link_libraries(vd_${name} PUBLIC vd_flags ${ARG_LIBRARIES})
+  add_dependencies(vd_${name} vd_version)
 endfunction()

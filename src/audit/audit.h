@@ -104,7 +104,9 @@ const char *audit_session_id(const struct audit_writer *writer);
 
 /* Looks for the newest other session in the directory of `writer` and puts "UUID FRAMES LEAF" of
  * its sealed frames into `out`: noted in the next SESSION_OPEN, it shows that the end of that log
- * was cut off later.  Headers are walked, contents are not checked.  "" when there is none. */
+ * was cut off later.  Only directories of this user count.  Headers are walked, contents are not
+ * checked.  "" when there is none.  An error says that the newest one cannot be read: it is to be
+ * recorded, but no reason not to mount. */
 int audit_previous(const struct audit_writer *writer, char out[AUDIT_PREVIOUS_TEXT],
                    struct vd_err *err);
 

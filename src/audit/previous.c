@@ -37,6 +37,16 @@ static bool is_uuid(const char *name)
 }
 
 /* The newest other session: names begin with the time. */
+/* Others may be able to make names in a shared directory: only what this user made is a session of
+ * this user's. */
+static bool is_own_directory(int base_fd, const char *name)
+{
+    struct stat st;
+
+    return fstatat(base_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+           st.st_uid == geteuid();
+}
+
 static int find_newest(const struct audit_writer *w, char out[37], struct vd_err *err)
 {
     int fd = openat(w->base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -52,7 +62,8 @@ static int find_newest(const struct audit_writer *w, char out[37], struct vd_err
         return vd_fail_errno(err, VD_EAUDIT, error, "%s: cannot list", w->base);
     }
     while ((e = readdir(d)))
-        if (is_uuid(e->d_name) && strcmp(e->d_name, w->id) != 0 && strcmp(e->d_name, out) > 0)
+        if (is_uuid(e->d_name) && strcmp(e->d_name, w->id) != 0 && strcmp(e->d_name, out) > 0 &&
+            is_own_directory(w->base_fd, e->d_name))
             memcpy(out, e->d_name, 37);
     (void)closedir(d);
     return 0;

@@ -27,7 +27,7 @@ int blk_concat_new(const struct blk_part *parts, size_t n_parts, const char *lab
 
 /* The disk that a chain of layers gives: layers[0] is the tip, layers[n-1] the base.  Each
  * position is answered by the first layer that does not say BLK_ABSENT; below the base, and past
- * the end of a smaller parent, zeros.  Size and sector size are the tip's. */
+ * the end of a smaller parent, zeros: nothing below that parent shows through.  Size and sector size are the tip's. */
 int blk_overlay_new(struct blkdev *const *layers, size_t n_layers, const char *label,
                     struct blkdev **out, struct vd_err *err);
 

@@ -6,8 +6,8 @@
  *     position ─▶ layers[0] (tip) ─absent─▶ layers[1] ─absent─▶ … ─absent─▶ zeros
  *                      │data / zeros / unreadable: this one answers
  *
- * A parent that is smaller than its child (the disk was grown after the snapshot) says nothing
- * about what lies past its end: there the answer comes from further below, at last zeros.
+ * A parent that is smaller than its child (the disk was grown after the snapshot) is a disk of that
+ * size at that time: past its end the child sees zeros, also where something lies further below.
  * Immutable; no locks.
  */
 #include "blk/layers.h"
@@ -31,7 +31,7 @@ static int overlay_find(struct blkdev *dev, uint64_t off, uint64_t max_len, size
         int rc;
 
         if (off >= layer->size)
-            continue;
+            break;
         rc = blk_map(layer, off, len, &ext, err);
         if (rc)
             return rc;

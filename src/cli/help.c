@@ -93,9 +93,11 @@ void help_vdiskfs(FILE *out)
                 "Options of -o:\n",
                 out);
     options_each(print_option, &sink);
-    (void)fputs("  Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted.\n\n"
-                "Exit codes:\n",
-                out);
+    (void)fputs(
+        "  Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted; rw,\n"
+        "  exec, suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec.\n\n"
+        "Exit codes:\n",
+        out);
     print_wrapped(out, exit_codes, 2);
 }
 
@@ -153,8 +155,10 @@ void help_man_vdiskfs(FILE *out)
     (void)fputs(".SH OPTIONS\n.TP\n.B \\-f\nStay in the foreground.\n.PP\nOptions of \\-o:\n", out);
     options_each(print_option, &sink);
     (void)fputs(".PP\n", out);
-    print_man_text(out,
-                   "Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted.");
+    print_man_text(
+        out,
+        "Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted; rw, exec, "
+        "suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec.");
     man_section(out, "EXIT STATUS", exit_codes);
     man_section(out, "SEE ALSO", "vdiskctl(1), mount(8), fusermount3(1)");
 }

@@ -118,17 +118,31 @@ static int parse_arguments(int argc, char **argv, struct command_line *out, stru
     return 0;
 }
 
+/* Does a mount lie there whose program is gone?  stat(2) may be answered from the kernel's cache;
+ * opening asks. */
+static bool is_dead(const char *path)
+{
+    VD_AUTO(fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 && errno == ENOTCONN;
+}
+
 static int resolve_mountpoint(const char *path, char **out, struct vd_err *err)
 {
     VD_AUTO(free) char *real = realpath(path, NULL);
-    struct stat st;
+    struct stat st = {0};
 
     if (!real)
         return vd_fail_errno(err, VD_EMOUNT, errno, "mount point %s", path);
-    if (stat(real, &st))
+    if (stat(real, &st) && errno != ENOTCONN)
         return vd_fail_errno(err, VD_EMOUNT, errno, "mount point %s", path);
-    if (!S_ISDIR(st.st_mode))
+    if (!is_dead(real) && !S_ISDIR(st.st_mode))
         return vd_fail(err, VD_EMOUNT, "mount point %s: not a directory", path);
+    if (is_dead(real))
+        return vd_fail(err, VD_EMOUNT,
+                       "mount point %s: a dead FUSE mount lies there; unmount it first (vdiskctl "
+                       "umount)",
+                       path);
     *out = vd_take(&real);
     return 0;
 }

@@ -275,11 +275,13 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
 static int record_session(struct mount_state *state, struct vd_err *err)
 {
     char previous[AUDIT_PREVIOUS_TEXT];
-    int rc = audit_previous(state->audit, previous, err);
+    struct vd_err why = VD_ERR_INIT;
+    int rc = audit_previous(state->audit, previous, &why);
+    uint64_t seq = session_record_open(state->ring, state->run, rc ? "" : previous);
 
     if (rc)
-        return rc;
-    return audit_wait(state->ring, session_record_open(state->ring, state->run, previous), err);
+        log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", why.msg);
+    return audit_wait(state->ring, seq, err);
 }
 
 /* The supervisor takes these from a signalfd while the worker lives; before and after that they must

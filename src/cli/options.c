@@ -49,7 +49,10 @@ static int parse_number(const char *value, int base, unsigned long max, unsigned
     errno = 0;
     n = strtoul(value, &end, base);
     if (errno || end == value || *end || n > max || value[0] == '-')
-        return vd_fail(err, VD_EUSAGE, "\"%s\" is not a number from 0 to %lu", value, max);
+        return base == 8
+                   ? vd_fail(err, VD_EUSAGE, "\"%s\" is not an octal number from 0 to %lo", value,
+                             max)
+                   : vd_fail(err, VD_EUSAGE, "\"%s\" is not a number from 0 to %lu", value, max);
     *out = n;
     return 0;
 }
@@ -223,7 +226,7 @@ static const struct option_row option_table[] = {
     {"symlinks", "contain|raw", MOUNT, set_symlinks,
      "contain (default): links are rewritten so that none leads out of its fs/ directory. raw: "
      "the target as it stands in the evidence. The raw target is always in the attribute "
-     "user.vdiskfs.link_raw."},
+     "vdiskfs.link_raw."},
     {"threads", "N", MOUNT, set_threads, "Most requests served at the same time. Default 16."},
     {"fsname", "TEXT", MOUNT, set_fsname,
      "Source shown in /proc/mounts. Default: the path of the image."},

@@ -104,7 +104,10 @@ with Case("life") as case:
         raise AssertionError("a dead mount was listed")
     except OSError as error:
         assert error.errno in (errno.ENOTCONN, errno.ECONNABORTED), error
-    run("umount", "-l", case.mnt)
+    result = run(VDISKFS, case.path(tip), case.mnt, "-o", f"audit={case.log},sandbox={SANDBOX}", check=False)
+    assert result.returncode == 5 and b"a dead FUSE mount lies there" in result.stderr, result.stderr
+    result = run(VDISKCTL, "umount", case.mnt)
+    assert b"not waited for" in result.stderr and not is_mounted(case.mnt), result.stderr
     assert any(r["op"] == "WORKER_DIED" for r in case.records())
     case.verify("INTACT closed")
 
@@ -120,6 +123,42 @@ with Case("life") as case:
     result = run(VDISKCTL, "audit", "verify", case.sessions()[-1], check=False)
     assert b"INTACT open" in result.stdout or b"TORN TAIL" in result.stdout, result.stdout
     assert b"TAMPERED" not in result.stdout
+
+    # a log that cannot be written: access stops, unmounting does not
+    if os.getuid() == 0:
+        small = os.path.join(case.dir, "small")
+        os.mkdir(small)
+        run("mount", "-t", "tmpfs", "-o", "size=20m", "none", small)
+        run(VDISKFS, case.path(tip), case.mnt, "-o", f"audit={small},sandbox={SANDBOX}", stdin=subprocess.DEVNULL)
+        fill = os.open(f"{small}/fill", os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(fill, bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        os.close(fill)
+        failed = False
+        for off in range(0, 4 << 20, 4096):  # each read is a record
+            try:
+                with open(f"{case.mnt}/disk.img", "rb", buffering=0) as file:
+                    file.seek(off)
+                    file.read(4096)
+            except OSError as error:
+                assert error.errno == errno.EIO, error
+                failed = True
+        assert failed, "access went on with a full log"
+        run(VDISKCTL, "umount", case.mnt)
+        assert not is_mounted(case.mnt)
+        gone(case)
+        run("umount", small)
+
+    # whatever somebody puts beside the logs does not stop the work
+    open(os.path.join(case.log, "ffffffff-ffff-ffff-ffff-ffffffffffff"), "w").close()
+    daemon(case, tip)
+    run(VDISKCTL, "umount", case.mnt)
+    os.unlink(os.path.join(case.log, "ffffffff-ffff-ffff-ffff-ffffffffffff"))
+
+    assert b"octal number from 0 to 777" in run(VDISKFS, case.path(tip), case.mnt, "-o", "umask=99", check=False).stderr
 
     # nothing is mounted when the image cannot be opened, and the exit codes tell why
     with open(case.path("empty.vmdk"), "wb"):

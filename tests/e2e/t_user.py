@@ -42,4 +42,9 @@ fusermount3 -u {case.mnt}
     for expected in ("second draft", "Pay the invoice today.", "512", "fuse.vdiskfs ro,nosuid,nodev,noexec",
                      "Read-only file system", "INTACT closed"):
         assert expected in text, f"{expected!r} is missing in:\n{text}"
+    # root takes down what a user left mounted
+    run("runuser", "-u", "nobody", "--", "bash", "-c",
+        f"HOME={home} {tools}/vdiskfs {case.evidence}/sample-000002.vmdk {case.mnt} -o sandbox={SANDBOX}",
+        stdin=subprocess.DEVNULL)
+    run(f"{tools}/vdiskctl", "umount", case.mnt)
 print("an ordinary user: mounted, read, unmounted, log verified")

@@ -225,6 +225,28 @@ static void test_overlay_resolves_each_position(void **state)
     blk_unref(dev);
 }
 
+/* The disk was shrunk and grown again: what the base had past the smaller middle does not come
+ * back. */
+static void test_overlay_stops_at_a_smaller_parent(void **state)
+{
+    struct blkdev *layers[] = {cells("......", "t"), cells(".D..", "m"), cells("DDDDDD", "b")};
+    struct blkdev *dev = NULL;
+    struct blk_extent ext;
+    uint8_t buf[96];
+    size_t i;
+
+    (void)state;
+    assert_ok(blk_overlay_new(layers, 3, "", &dev, &err));
+    assert_ok(blk_read(dev, 0, buf, 96, &err));
+    for (i = 0; i < 96; i++)
+        assert_int_equal(buf[i], (uint8_t) "bmbb\0\0"[i / 16]);
+    assert_ok(blk_map(dev, 64, 1000, &ext, &err));
+    assert_int_equal(ext.status, BLK_ZEROS);
+    assert_ok(blk_read(dev, 60, buf, 8, &err)); /* across the middle's end */
+    assert_memory_equal(buf, "bbbb\0\0\0\0", 8);
+    blk_unref(dev);
+}
+
 static void test_overlay_never_hides_unreadable(void **state)
 {
     struct blkdev *layers[] = {cells(".U", "tip"), cells("DD", "base")};
@@ -296,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_concat_parts_and_holes),
         cmocka_unit_test(test_concat_refuses_impossible_sizes),
         cmocka_unit_test(test_overlay_resolves_each_position),
+        cmocka_unit_test(test_overlay_stops_at_a_smaller_parent),
         cmocka_unit_test(test_overlay_never_hides_unreadable),
         cmocka_unit_test(test_overlay_of_the_greatest_depth),
         cmocka_unit_test(test_fault_by_place_and_count),
