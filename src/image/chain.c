@@ -214,6 +214,8 @@ static int search(struct walk *w, struct image **out, struct vd_err *err)
         rc = search_dir(w, i == 0 ? child->dir : i - (i <= child->dir), out, &n_fits, err);
     if (rc)
         return rc;
+    if (!*out && w->index.failed.p)
+        add_reason(w, "could not be read", w->index.failed.p);
     if (!*out)
         return 1;
     vd_fact_add(&w->chain->facts, VD_FACT_WARNING, "parent_renamed",
@@ -371,9 +373,11 @@ static int look_for_newer(struct walk *w, struct vd_err *err)
         if (w->index.v[i]->has_parent && !is_member(w->chain, w->index.v[i]))
             judge_newer(w, w->index.v[i]);
     if (w->index.n_failed)
-        vd_fact_add(&w->chain->facts, VD_FACT_INFO, "unreadable_neighbours",
-                    "%zu of %zu files in the evidence directories could not be identified",
-                    w->index.n_failed, w->index.n_files);
+        vd_fact_add(&w->chain->facts, VD_FACT_WARNING, "unreadable_neighbours",
+                    "%zu of %zu files in the evidence directories could not be identified, a newer "
+                    "snapshot may be among them: %s",
+                    w->index.n_failed, w->index.n_files,
+                    w->index.failed.p ? w->index.failed.p : "");
     return 0;
 }
 

@@ -70,14 +70,21 @@ static int look_at(struct chain_index *index, const struct blk_source *source, u
                    const char *name, struct vd_err *err)
 {
     VD_AUTO(free) char *copy = NULL;
+    struct vd_err why = VD_ERR_INIT;
     struct image *image = NULL;
-    int rc = image_identify(source, dir, name, &image, err);
+    int rc = image_identify(source, dir, name, &image, &why);
 
     index->n_files++;
-    if (rc == -VD_ENOMEM)
+    if (rc == -VD_ENOMEM) {
+        if (err)
+            *err = why;
         return rc;
+    }
+    if (rc == -VD_ENOTFORMAT)
+        return 0;
     if (rc) {
-        index->n_failed += rc != -VD_ENOTFORMAT;
+        if (++index->n_failed <= CHAIN_INDEX_TOLD)
+            vd_str_addf(&index->failed, "%s%s", index->failed.len ? "; " : "", why.msg);
         return 0;
     }
     blk_unref(image->dev); /* an open file per entry would be too many */
@@ -137,6 +144,7 @@ void chain_index_clear(struct chain_index *index)
     }
     free(index->v);
     free(index->file_name);
+    vd_str_clear(&index->failed);
     *index = (struct chain_index){0};
 }
 

@@ -4,7 +4,10 @@
 #ifndef VD_IMAGE_CHAIN_INDEX_H
 #define VD_IMAGE_CHAIN_INDEX_H
 
+#include "base/text.h"
 #include "image/image.h"
+
+#define CHAIN_INDEX_TOLD 12
 
 struct chain_index {
     bool built;
@@ -12,8 +15,9 @@ struct chain_index {
                          devices and facts */
     char **file_name; /* owned; the bare names as they are (image->name is printable) */
     size_t n, cap;
-    size_t n_files;  /* regular files looked at */
-    size_t n_failed; /* … that are images but cannot be opened, or cannot be read */
+    size_t n_files;       /* regular files looked at */
+    size_t n_failed;      /* … that are images but cannot be opened, or cannot be read */
+    struct vd_str failed; /* their names and the reasons; the first CHAIN_INDEX_TOLD of them */
 };
 
 /* Looks at every file of every directory of `source` once; later calls do nothing.  At most

@@ -42,6 +42,16 @@ fusermount3 -u {case.mnt}
     for expected in ("second draft", "Pay the invoice today.", "512", "fuse.vdiskfs ro,nosuid,nodev,noexec",
                      "Read-only file system", "INTACT closed"):
         assert expected in text, f"{expected!r} is missing in:\n{text}"
+    # what a user may not read may be the newest state: it is said, by name
+    for name in ("sample-000001.vmdk", "sample-000002.vmdk"):
+        os.chmod(case.path(name), 0)
+    text = run("runuser", "-u", "nobody", "--", f"{tools}/vdiskctl", "info", "-o", f"sandbox={SANDBOX}",
+               case.path("sample.vmdk")).stdout.decode()
+    warnings = text.split("WARNINGS")[1].split("CHAIN")[0]
+    assert "could not be identified" in warnings and "sample-000002.vmdk" in warnings, warnings
+    for name in ("sample-000001.vmdk", "sample-000002.vmdk"):
+        os.chmod(case.path(name), 0o644)
+
     # root takes down what a user left mounted
     run("runuser", "-u", "nobody", "--", "bash", "-c",
         f"HOME={home} {tools}/vdiskfs {case.evidence}/sample-000002.vmdk {case.mnt} -o sandbox={SANDBOX}",

@@ -119,6 +119,8 @@ static int decode_nonresident(const uint8_t *b, size_t len, struct ntfs_attr *at
         return 0; /* sizes stand in the first part only */
     attr->unit_shift = b[34];
     attr->allocated = vd_le64(b + 40);
+    if (off >= 72 && vd_le16(b + 12) & (NTFS_ATTR_COMPRESSED | 0x8000u)) /* sparse: 0x8000 */
+        attr->allocated = vd_le64(b + 64);
     attr->size = vd_le64(b + 48);
     attr->init = vd_le64(b + 56);
     attr->has_sizes = true;

@@ -432,6 +432,23 @@ static int add_extent(struct span line, unsigned line_no, size_t *io_cap, struct
 
 /* ---- the whole ---- */
 
+/* A line that is neither comment, key nor extent.  One that begins like an extent may be one: leaving
+ * it out would move everything behind it. */
+static int not_understood(struct span line, unsigned line_no, struct vd_facts *facts,
+                          struct vd_err *err)
+{
+    static const char *const words[] = {"RW", "RDONLY", "NOACCESS"};
+    size_t i;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (line.len >= strlen(words[i]) && strncasecmp(line.p, words[i], strlen(words[i])) == 0)
+            return vd_fail(err, VD_ECORRUPT, "descriptor: line %u: not an extent: \"%.*s\"",
+                           line_no, (int)vd_min(line.len, 80), line.p);
+    vd_fact_add(facts, VD_FACT_WARNING, "descriptor", "line %u is not understood: \"%.*s\"",
+                line_no, (int)vd_min(line.len, 80), line.p);
+    return 0;
+}
+
 static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_facts *facts,
                         struct vd_err *err)
 {
@@ -453,6 +470,8 @@ static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_f
             rc = add_extent(line, line_no, &cap, d, err);
         else if (key_value(line, &key, &value))
             rc = take_key(key, value, d, facts, err);
+        else
+            rc = not_understood(line, line_no, facts, err);
     }
     if (rc == 0 && !signature)
         vd_fact_add(facts, VD_FACT_WARNING, "descriptor",
