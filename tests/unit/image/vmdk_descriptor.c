@@ -149,6 +149,8 @@ static const struct {
     {HEAD "RW 100 FLAT \"a\" 99999999999999999999999\n", VD_ECORRUPT, "start sector"},
     {HEAD "RW 100 FANCY \"a\" 0\n", VD_EUNSUPPORTED, "extent type \"FANCY\""},
     {HEAD "RW\n", VD_ECORRUPT, "size is not a number"},
+    {HEAD "RW2048 FLAT \"a\" 0\n", VD_ECORRUPT, "line 6: not an extent: \"RW2048 FLAT"},
+    {HEAD "rdonlyX 8 FLAT \"a\" 0\n", VD_ECORRUPT, "not an extent"},
     {HEAD "encryptionKeys=\"x\"\n", VD_EUNSUPPORTED, "encrypted"},
     {HEAD "ddb.iofilters = \"vmwarevmcrypt\"\n", VD_EUNSUPPORTED, "encrypted"},
 };
@@ -166,6 +168,19 @@ static void test_refused(void **state)
         assert_fails(decode(refused[i].text, &d, &facts, &err), refused[i].cls, refused[i].message);
         vd_facts_clear(&facts);
     }
+}
+
+static void test_other_lines_are_told(void **state)
+{
+    struct vmdk_descriptor d;
+    struct vd_facts facts = VD_FACTS_INIT;
+    struct vd_err err = VD_ERR_INIT;
+
+    (void)state;
+    assert_ok(decode(HEAD "RW 100 FLAT \"a.vmdk\" 7\nnobody knows\n", &d, &facts, &err));
+    assert_true(has_warning(&facts, "is not understood: \"nobody knows\""));
+    vmdk_descriptor_clear(&d);
+    vd_facts_clear(&facts);
 }
 
 static void test_cid(void **state)
@@ -312,10 +327,11 @@ static void test_many_extents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clothes),   cmocka_unit_test(test_extent_lines),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_cid),
-        cmocka_unit_test(test_keys),      cmocka_unit_test(test_probe),
-        cmocka_unit_test(test_bare_name), cmocka_unit_test(test_many_extents),
+        cmocka_unit_test(test_clothes),      cmocka_unit_test(test_extent_lines),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_other_lines_are_told),
+        cmocka_unit_test(test_cid),          cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_probe),        cmocka_unit_test(test_bare_name),
+        cmocka_unit_test(test_many_extents),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
