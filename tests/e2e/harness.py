@@ -121,8 +121,10 @@ class Case:
         return self
 
     def __exit__(self, *unused):
-        if is_mounted(self.mnt):
-            subprocess.run(["umount", "-l", self.mnt], check=False)
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:  # one may lie on another
+            paths = [line.split()[1] for line in mounts if line.split()[1].startswith(self.dir + "/")]
+        for path in reversed(paths):
+            subprocess.run(["umount", "-l", path], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def path(self, name):
