@@ -139,3 +139,13 @@ void blk_describe(struct blkdev *dev, vd_fact_fn *fn, void *ctx)
     for (i = 0; i < dev->n_children; i++)
         blk_describe(dev->children[i], fn, ctx);
 }
+
+int blk_check(struct blkdev *dev, const struct check *check, struct vd_err *err)
+{
+    int rc = dev->type->check ? dev->type->check(dev, check, err) : 0;
+    size_t i;
+
+    for (i = 0; i < dev->n_children && rc == 0; i++)
+        rc = blk_check(dev->children[i], check, err);
+    return rc;
+}

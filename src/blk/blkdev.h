@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/facts.h"
+#include "blk/check.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -59,6 +60,11 @@ struct blk_type {
     /* Reports facts of this layer only (the door walks the children).  NULL: none. */
     void (*describe)(struct blkdev *dev, vd_fact_fn *fn, void *ctx);
 
+    /* Looks at every structure of this layer (the door walks the children) and reports to `check`.
+     * What cannot be read is a finding too; an error means that the check itself cannot go on
+     * (memory).  NULL: the layer has no structures. */
+    int (*check)(struct blkdev *dev, const struct check *check, struct vd_err *err);
+
     /* Releases private data; must accept a half-built instance.  Children are released by the
      * door.  NULL: nothing to do. */
     void (*close)(struct blkdev *dev);
@@ -101,6 +107,10 @@ int blk_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct blk_exten
 /* Facts of the layer and all layers below it, top first; a shared child is reported once per
  * parent. */
 void blk_describe(struct blkdev *dev, vd_fact_fn *fn, void *ctx);
+
+/* Structural check of the layer and all layers below it, top first; a child that several layers
+ * share is checked once per parent. */
+int blk_check(struct blkdev *dev, const struct check *check, struct vd_err *err);
 
 static inline void vd_auto_blk(struct blkdev **dev)
 {

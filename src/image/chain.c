@@ -500,6 +500,11 @@ void chain_free(struct chain *chain)
         return;
     for (i = 0; i < chain->n; i++)
         image_free(chain->v[i]);
+    for (i = 0; i < chain->n && chain->name; i++) {
+        free(chain->name[i].name);
+        free(chain->name[i].description);
+    }
+    free(chain->name);
     free(chain->v);
     vd_facts_clear(&chain->facts);
     free(chain);

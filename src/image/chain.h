@@ -10,12 +10,27 @@ struct chain_options {
     const char *const *members; /* chain=: bare names, tip first, or NULL: follow the hints */
     size_t n_members;
     bool unverified; /* unverified_chain: identity mismatches become warnings */
+    /* snapshot=: a number (0 = base, as in snapshots/NN_…), "tip", a member's file name or a
+     * snapshot's name from the .vmsd; NULL: the file that was named. */
+    const char *snapshot;
+};
+
+/* What the virtual machine's own files (.vmsd, .vmx) say of one point of the chain. */
+struct chain_name {
+    char *name;        /* the snapshot's display name, printable; NULL: not known.  Owned */
+    char *description; /* printable; may be NULL.  Owned */
+    bool has_created;
+    int64_t created_sec; /* since 1970-01-01 UTC */
+    uint32_t created_nsec;
 };
 
 struct chain {
     struct image **v; /* v[0] = the file that was named (tip), v[n-1] = base; owned */
     size_t n;
-    struct vd_facts facts; /* what was checked, warnings ("not the tip: x.vmdk is newer") */
+    size_t point;            /* the member whose state is shown: 0 unless snapshot= chose another */
+    struct chain_name *name; /* n of them, or NULL when no file tells.  The state of member i was
+                                frozen when snapshot name[i] was taken.  Owned */
+    struct vd_facts facts;   /* what was checked, warnings ("not the tip: x.vmdk is newer") */
 };
 
 /* Opens `name` of directory 0 and all its parents.  A parent is looked for by its hints in the

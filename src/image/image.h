@@ -13,7 +13,7 @@
 #include "blk/evidence.h"
 
 #define IMAGE_ID_MAX       80
-#define IMAGE_PARENT_HINTS 8
+#define IMAGE_PARENT_HINTS 24
 
 struct image_format;
 
@@ -28,8 +28,15 @@ struct image {
     struct blkdev *dev;      /* the layer; owned reference.  BLK_ABSENT where a parent answers */
 
     char identity[IMAGE_ID_MAX]; /* "" when the format has none */
+    /* When this member was made or last changed, by its own word (VHD: the footer's time stamp). */
+    bool has_time;
+    int64_t time; /* seconds since 1970-01-01 UTC */
     bool has_parent;
     char parent_identity[2][IMAGE_ID_MAX]; /* any one of these must match; [1] may be "" */
+    /* The time that the child remembers of its parent.  Tools disagree on which time they store and
+     * copying changes file times, so a mismatch is a warning, never a refusal. */
+    bool has_parent_time;
+    int64_t parent_time;                   /* seconds since 1970-01-01 UTC */
     char *parent_hint[IMAGE_PARENT_HINTS]; /* bare file names to try, best first; owned */
     unsigned n_parent_hints;
     char *parent_path; /* the hint as it stands in the file, printable, for messages; owned */
