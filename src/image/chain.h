@@ -5,6 +5,7 @@
 #define VD_IMAGE_CHAIN_H
 
 #include "image/image.h"
+#include "image/vm_files.h"
 
 struct chain_options {
     const char *const *members; /* chain=: bare names, tip first, or NULL: follow the hints */
@@ -30,6 +31,8 @@ struct chain {
     size_t point;            /* the member whose state is shown: 0 unless snapshot= chose another */
     struct chain_name *name; /* n of them, or NULL when no file tells.  The state of member i was
                                 frozen when snapshot name[i] was taken.  Owned */
+    struct vm_files vm;      /* snapshot trees of the virtual machines that use members of this
+                                chain, other branches included; often empty */
     struct vd_facts facts;   /* what was checked, warnings ("not the tip: x.vmdk is newer") */
 };
 
