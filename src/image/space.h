@@ -21,9 +21,14 @@ void space_claim(struct space *space, uint64_t off, uint64_t len, const char *wh
 typedef int space_walk_fn(void *ctx, struct space *space, struct vd_err *err);
 
 /* Bytes that all claims of `file` leave or share.  `unit`: claims start and end at multiples of it
- * (a power of two; ends are rounded up).  Findings: "overlap" (CHECK_ERROR) with both claimants'
- * words, "unreferenced" (CHECK_NOTE) with the number of bytes, the number of ranges and the first
- * of them. */
+ * (a power of two, 512 or more; starts are rounded down, ends up).  What passes the end of the file
+ * is cut there: that an entry does is for the layer to report.  Findings: "overlap" (CHECK_ERROR)
+ * with both claimants' words, the first 64 one by one and the rest in one sum; "unreferenced"
+ * (CHECK_NOTE) with the number of bytes, the number of ranges and the first of them;
+ * "space_not_checked" (CHECK_WARNING) when claims lie more than 1024 windows apart.  `walk` is
+ * called once, once more for each window (2^28 units) that has claims, and once more when there are
+ * overlaps; at most 40 MiB of memory.  Fails with what `walk` failed with, VD_ENOMEM, or VD_EUSAGE
+ * for a unit that is no power of two. */
 int space_check(const struct check *check, const char *file, uint64_t file_size, uint32_t unit,
                 space_walk_fn *walk, void *ctx, struct vd_err *err);
 
