@@ -15,12 +15,13 @@ static const char into_meta[] = "points into the header, the descriptor or a gra
 static const char ambiguous[] = "the two copies of the table do not agree";
 static const char contested[] = "names sectors that another entry claims too";
 
-static void add_meta(struct vmdk_geometry *g, uint64_t off_sectors, uint64_t len)
+void vmdk_geometry_guard(struct vmdk_geometry *g, uint64_t off_sectors, uint64_t len)
 {
     uint64_t off, end;
 
     /* What does not fit in 64 bits is outside every file and needs no guard. */
-    if (len && vd_mul(off_sectors, VMDK_SECTOR, &off) && vd_add(off, len, &end)) {
+    if (g->n_meta < VMDK_META_RANGES && len && vd_mul(off_sectors, VMDK_SECTOR, &off) &&
+        vd_add(off, len, &end)) {
         g->meta[g->n_meta].off = off;
         g->meta[g->n_meta].len = len;
         g->n_meta++;
@@ -43,12 +44,12 @@ void vmdk_geometry_init(const struct vmdk_header *h, uint64_t file_size, struct 
     uint64_t descriptor;
 
     g.gt_span = g.grain * g.gt_entries; /* <= VD_MAX_GRAIN * VD_MAX_GRAIN_TABLE */
-    add_meta(&g, 0, VMDK_HEADER_SIZE);
+    vmdk_geometry_guard(&g, 0, VMDK_HEADER_SIZE);
     if (h->descriptor_off_sectors && vd_mul(h->descriptor_sectors, VMDK_SECTOR, &descriptor))
-        add_meta(&g, h->descriptor_off_sectors, descriptor);
-    add_meta(&g, h->gd_off_sectors, g.gd_entries * 4);
+        vmdk_geometry_guard(&g, h->descriptor_off_sectors, descriptor);
+    vmdk_geometry_guard(&g, h->gd_off_sectors, g.gd_entries * 4);
     if (g.redundant)
-        add_meta(&g, h->rgd_off_sectors, g.gd_entries * 4);
+        vmdk_geometry_guard(&g, h->rgd_off_sectors, g.gd_entries * 4);
     *out = g;
 }
 

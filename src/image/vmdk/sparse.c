@@ -341,28 +341,27 @@ static const struct blk_type sparse_type = {
     .close = sparse_close,
 };
 
-int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned extent,
-                    struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err)
+int vmdk_sparse_new_geometry(struct blkdev *file, const struct vmdk_geometry *g,
+                             const struct vmdk_header *h, unsigned extent,
+                             struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *dev = NULL;
     struct sparse *s = calloc(1, sizeof(*s));
-    struct vmdk_geometry g;
     int rc;
 
     if (!s)
         return vd_fail(err, VD_ENOMEM, "out of memory");
-    vmdk_geometry_init(h, file->size, &g);
     s->file = file;
     s->extent = extent;
-    rc = blk_new(&sparse_type, g.capacity, "", s, &dev, err);
+    rc = blk_new(&sparse_type, g->capacity, "", s, &dev, err);
     if (rc) {
         free(s);
         return rc;
     }
-    dev->read_unit = (uint32_t)g.grain;
-    if (g.compressed)
+    dev->read_unit = (uint32_t)g->grain;
+    if (g->compressed)
         s->grains = made_cache_ref(shared->grains);
-    rc = vmdk_tables_new(file, &g, h, extent, shared, &s->tables, err);
+    rc = vmdk_tables_new(file, g, h, extent, shared, &s->tables, err);
     if (rc)
         return vd_prefix(err, rc, "%s", file->label);
     s->g = vmdk_tables_geometry(s->tables);
@@ -371,6 +370,15 @@ int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned e
         return rc;
     *out = vd_take(&dev);
     return 0;
+}
+
+int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned extent,
+                    struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err)
+{
+    struct vmdk_geometry g;
+
+    vmdk_geometry_init(h, file->size, &g);
+    return vmdk_sparse_new_geometry(file, &g, h, extent, shared, out, err);
 }
 
 /* ---- header and footer ---- */

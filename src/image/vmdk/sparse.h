@@ -18,4 +18,10 @@ int vmdk_sparse_header(struct blkdev *file, struct vmdk_header *out, struct vd_f
 int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned extent,
                     struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err);
 
+/* As vmdk_sparse_new, with a geometry that the caller made out of `h` (COWD files have other places
+ * where no grain can lie). */
+int vmdk_sparse_new_geometry(struct blkdev *file, const struct vmdk_geometry *g,
+                             const struct vmdk_header *h, unsigned extent,
+                             struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err);
+
 #endif

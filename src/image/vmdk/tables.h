@@ -46,6 +46,11 @@ struct vmdk_geometry {
 /* Pure.  `h` must be valid. */
 void vmdk_geometry_init(const struct vmdk_header *h, uint64_t file_size, struct vmdk_geometry *out);
 
+/* Pure.  `len` bytes at sector `off_sectors` belong to the file's own structures: no grain or table
+ * can lie there.  At most VMDK_META_RANGES in all, those of vmdk_geometry_init (header, descriptor,
+ * directories) included. */
+void vmdk_geometry_guard(struct vmdk_geometry *g, uint64_t off_sectors, uint64_t len);
+
 enum vmdk_place_kind {
     VMDK_PLACE_ABSENT, /* not in this file */
     VMDK_PLACE_ZEROS,
