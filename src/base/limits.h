@@ -9,9 +9,22 @@
 /* Largest disk, volume or file that is shown: off_t is signed. */
 #define VD_MAX_SIZE ((uint64_t)INT64_MAX)
 
-/* Members of one chain.  VMware stops at 32 and Hyper-V at 50 checkpoints; real cases of a few
- * hundred exist.  The design's bound. */
-#define VD_MAX_CHAIN 1024
+/* Members of one chain: a base and 1,024 children, the design's bound.  VMware stops at 32 and
+ * Hyper-V at 50 checkpoints; real cases of a few hundred exist. */
+#define VD_MAX_CHAIN 1025
+
+/* What all members of a chain together may keep in memory: 32 MiB of allocation tables that come and
+ * go (16,384 of 2 KiB: 16 tables of each of 1,024 members), 64 MiB of inflated blocks, 64 MiB of
+ * tables and directories kept whole (64 KiB for each of 1,024 members, which is 512 GiB of disk in
+ * VMDK). */
+#define VD_CHAIN_TABLES_BYTES (32u << 20)
+#define VD_CHAIN_BLOCKS_BYTES (64u << 20)
+#define VD_CHAIN_KEEP_BYTES   (64u << 20)
+
+/* What opening all of them may look at beyond what it needs: directory entries and tables checked,
+ * about a tenth of a second together. */
+#define VD_CHAIN_SCAN_BYTES  (64u << 20)
+#define VD_CHAIN_CHECK_BYTES (64u << 20)
 
 /* Evidence files of one chain, extents included: 2 GiB extents of a 62 TiB disk are 31,744. */
 #define VD_MAX_EVIDENCE 65536

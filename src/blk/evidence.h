@@ -12,6 +12,7 @@
 #define VD_BLK_EVIDENCE_H
 
 #include "blk/blkdev.h"
+#include "blk/made_cache.h"
 
 #include <sys/types.h>
 
@@ -36,6 +37,17 @@ bool evidence_identity(const struct blkdev *dev, const struct evidence_id **out_
 
 /* ---- where further files come from ---- */
 
+/* What the images of one chain share, so that 1,025 members do not take 1,025 times the memory and
+ * the time of one.  Used while opening, by one thread; images keep caches of their own on the
+ * stores (made_cache_share). */
+struct blk_share {
+    struct made_cache *tables; /* for allocation tables */
+    struct made_cache *blocks; /* for inflated blocks */
+    uint64_t keep_left;        /* bytes of tables that may still be kept whole in memory */
+    uint64_t scan_left;        /* bytes of directories that may still be looked at when opening */
+    uint64_t check_left;       /* bytes of tables that may still be checked when opening */
+};
+
 struct blk_source {
     /* Opens the file `name` (a bare name: no '/', not "." or "..", not empty) in directory number
      * `dir` (0 = the image's own, 1… = parent_dir= in order).  VD_ENOENT: not there.  VD_EREFUSED:
@@ -48,6 +60,7 @@ struct blk_source {
                 struct vd_err *err);
     unsigned n_dirs; /* >= 1 */
     void *ctx;
+    struct blk_share *share; /* NULL: every image has its own */
 };
 
 /* Opens NAME in directories 0, 1, … in turn; *out_dir (may be NULL) tells which one had it. */

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define N_BUCKETS  64
+#define N_BUCKETS  256
 #define MAX_SHARDS 64
 
 /* One fill in progress; lives as long as its maker and its waiters need it. */
@@ -30,9 +30,14 @@ struct flight {
     struct vd_err err;
 };
 
+/* Owners share one store; numbers of owners are never used again. */
+struct key {
+    uint64_t owner, number;
+};
+
 struct made_buf {
     atomic_uint refs; /* table: 1, each holder: 1 */
-    uint64_t key;
+    struct key key;
     size_t len;
     struct flight *flight;          /* while being made; guarded by the shard lock */
     struct made_buf *next;          /* bucket chain; guarded by the shard lock */
@@ -49,10 +54,18 @@ struct shard {
     struct made_cache_stats stats;
 };
 
-struct made_cache {
-    atomic_uint refs;
+/* What several caches share. */
+struct store {
+    atomic_uint refs; /* caches */
+    atomic_ullong n_owners;
     unsigned n_shards;
     struct shard shard[];
+};
+
+struct made_cache {
+    atomic_uint refs;
+    uint64_t owner;
+    struct store *store;
 };
 
 /* The finalizer of splitmix64: neighbouring keys spread over shards and buckets. */
@@ -63,34 +76,76 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-static struct shard *shard_of(struct made_cache *cache, uint64_t key)
+static uint64_t hash(struct key key)
 {
-    return &cache->shard[mix(key) & (cache->n_shards - 1)];
+    return mix(key.number ^ mix(key.owner));
 }
 
-static struct made_buf **bucket_of(struct shard *shard, uint64_t key)
+static struct shard *shard_of(struct store *store, struct key key)
 {
-    return &shard->bucket[(mix(key) >> 32) % N_BUCKETS];
+    return &store->shard[hash(key) & (store->n_shards - 1)];
+}
+
+static struct made_buf **bucket_of(struct shard *shard, struct key key)
+{
+    return &shard->bucket[(hash(key) >> 32) % N_BUCKETS];
+}
+
+static struct store *store_new(size_t budget, unsigned n_shards)
+{
+    struct store *store = calloc(1, sizeof(*store) + n_shards * sizeof(store->shard[0]));
+    unsigned i;
+
+    if (!store)
+        return NULL;
+    atomic_init(&store->refs, 0);
+    store->n_shards = n_shards;
+    for (i = 0; i < n_shards; i++) {
+        (void)pthread_mutex_init(&store->shard[i].lock, NULL);
+        (void)pthread_cond_init(&store->shard[i].done, NULL);
+        store->shard[i].budget = budget / n_shards;
+    }
+    return store;
+}
+
+/* A cache on the store, which gets a reference. */
+static struct made_cache *cache_on(struct store *store)
+{
+    struct made_cache *cache = malloc(sizeof(*cache));
+
+    if (!cache)
+        return NULL;
+    atomic_init(&cache->refs, 1);
+    cache->owner = atomic_fetch_add_explicit(&store->n_owners, 1, memory_order_relaxed);
+    cache->store = store;
+    atomic_fetch_add_explicit(&store->refs, 1, memory_order_relaxed);
+    return cache;
 }
 
 int made_cache_new(size_t budget, unsigned n_shards, struct made_cache **out, struct vd_err *err)
 {
     struct made_cache *cache;
-    unsigned i;
+    struct store *store;
 
     if (n_shards == 0 || n_shards > MAX_SHARDS || (n_shards & (n_shards - 1)))
         return vd_fail(err, VD_EUSAGE, "a cache of %u parts is not possible", n_shards);
-    cache = calloc(1, sizeof(*cache) + n_shards * sizeof(cache->shard[0]));
-    if (!cache)
+    store = store_new(budget, n_shards);
+    cache = store ? cache_on(store) : NULL;
+    if (!cache) {
+        free(store);
         return vd_fail(err, VD_ENOMEM, "out of memory");
-    atomic_init(&cache->refs, 1);
-    cache->n_shards = n_shards;
-    for (i = 0; i < n_shards; i++) {
-        (void)pthread_mutex_init(&cache->shard[i].lock, NULL);
-        (void)pthread_cond_init(&cache->shard[i].done, NULL);
-        cache->shard[i].budget = budget / n_shards;
     }
     *out = cache;
+    return 0;
+}
+
+int made_cache_share(struct made_cache *cache, struct made_cache **out, struct vd_err *err)
+{
+    struct made_cache *sharer = cache_on(cache->store);
+
+    if (!sharer)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    *out = sharer;
     return 0;
 }
 
@@ -128,23 +183,28 @@ static void shard_clear(struct shard *shard)
 
 void made_cache_unref(struct made_cache *cache)
 {
+    struct store *store;
     unsigned i;
 
     if (!cache || atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (i = 0; i < cache->n_shards; i++)
-        shard_clear(&cache->shard[i]);
+    store = cache->store;
     free(cache);
+    if (atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (i = 0; i < store->n_shards; i++)
+        shard_clear(&store->shard[i]);
+    free(store);
 }
 
 /* ---- table and list; the shard lock is held ---- */
 
-static struct made_buf *table_find(struct shard *shard, uint64_t key)
+static struct made_buf *table_find(struct shard *shard, struct key key)
 {
-    struct made_buf *buf;
+    struct made_buf *buf = *bucket_of(shard, key);
 
-    for (buf = *bucket_of(shard, key); buf && buf->key != key; buf = buf->next)
-        ;
+    while (buf && (buf->key.number != key.number || buf->key.owner != key.owner))
+        buf = buf->next;
     return buf;
 }
 
@@ -223,7 +283,7 @@ static int flight_wait(struct shard *shard, struct flight *flight, struct made_b
 
 /* Puts a new value "being made" into the table.  The shard lock is held.  References: the table,
  * the maker (who hands his to the caller) and the flight. */
-static struct made_buf *flight_start(struct shard *shard, uint64_t key, size_t len)
+static struct made_buf *flight_start(struct shard *shard, struct key key, size_t len)
 {
     struct made_buf *buf = malloc(sizeof(*buf) + len);
     struct flight *flight = calloc(1, sizeof(*flight));
@@ -271,7 +331,7 @@ static void flight_end(struct shard *shard, struct made_buf *buf, int rc, const 
 
 /* Looks up under the lock.  True: *out_rc is the answer.  False: *out is new, the caller makes it.
  */
-static bool look_up(struct shard *shard, uint64_t key, size_t len, struct made_buf **out,
+static bool look_up(struct shard *shard, struct key key, size_t len, struct made_buf **out,
                     int *out_rc, struct vd_err *err)
 {
     VD_LOCKED(&shard->lock);
@@ -307,12 +367,13 @@ static bool look_up(struct shard *shard, uint64_t key, size_t len, struct made_b
 int made_cache_get(struct made_cache *cache, uint64_t key, size_t len, made_fill_fn *fill,
                    void *ctx, struct made_buf **out, struct vd_err *err)
 {
-    struct shard *shard = shard_of(cache, key);
+    const struct key full = {cache->owner, key};
+    struct shard *shard = shard_of(cache->store, full);
     struct vd_err fill_err = VD_ERR_INIT;
     struct made_buf *buf = NULL;
     int rc;
 
-    if (look_up(shard, key, len, &buf, &rc, err)) {
+    if (look_up(shard, full, len, &buf, &rc, err)) {
         if (rc == 0)
             *out = buf;
         return rc;
@@ -334,8 +395,8 @@ void made_cache_get_stats(struct made_cache *cache, struct made_cache_stats *out
     struct made_cache_stats sum = {0};
     unsigned i;
 
-    for (i = 0; i < cache->n_shards; i++) {
-        struct shard *shard = &cache->shard[i];
+    for (i = 0; i < cache->store->n_shards; i++) {
+        struct shard *shard = &cache->store->shard[i];
         VD_LOCKED(&shard->lock);
 
         sum.hits += shard->stats.hits;

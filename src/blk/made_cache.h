@@ -31,8 +31,13 @@ typedef int made_fill_fn(void *ctx, uint64_t key, void *buf, size_t len, struct 
  * budget plus one value per thread.  One reference for the caller (made_cache_unref). */
 int made_cache_new(size_t budget, unsigned n_shards, struct made_cache **out, struct vd_err *err);
 
+/* Another cache on the store of `cache`: keys of its own, the same budget.  One reference for the
+ * caller.  What a cache kept stays in the store until others need the room or the last of them goes.
+ * Any thread. */
+int made_cache_share(struct made_cache *cache, struct made_cache **out, struct vd_err *err);
+
 struct made_cache *made_cache_ref(struct made_cache *cache);
-/* Accepts NULL.  With the last reference the kept values go; values that somebody still holds live
+/* Accepts NULL.  With the last reference to the last cache of a store the kept values go; values that somebody still holds live
  * until they are put back.  No made_cache_get may be running then. */
 void made_cache_unref(struct made_cache *cache);
 
@@ -62,6 +67,7 @@ struct made_cache_stats {
     uint64_t bytes;    /* kept now, values being made included */
 };
 
+/* Of the store: all caches that share it. */
 void made_cache_get_stats(struct made_cache *cache, struct made_cache_stats *out);
 
 #endif

@@ -24,6 +24,10 @@
 /* Reasons that a refusal spells out; more are counted.  The message itself has 1,024 bytes. */
 #define MAX_REASONS 12
 
+/* A part of a cache must hold the largest value: 64 MiB / 16 = 4 MiB, VD_MAX_GRAIN is 2 MiB. */
+#define TABLE_SHARDS 16
+#define BLOCK_SHARDS 16
+
 struct walk {
     const struct blk_source *source;
     const struct chain_options *options;
@@ -449,16 +453,32 @@ static int chain_new(const struct chain_options *options, struct chain **out, st
     return 0;
 }
 
+static int share_init(struct blk_share *share, struct vd_err *err)
+{
+    int rc;
+
+    *share = (struct blk_share){.keep_left = VD_CHAIN_KEEP_BYTES,
+                                .scan_left = VD_CHAIN_SCAN_BYTES,
+                                .check_left = VD_CHAIN_CHECK_BYTES};
+    rc = made_cache_new(VD_CHAIN_TABLES_BYTES, TABLE_SHARDS, &share->tables, err);
+    return rc ? rc : made_cache_new(VD_CHAIN_BLOCKS_BYTES, BLOCK_SHARDS, &share->blocks, err);
+}
+
 int chain_open(const struct blk_source *source, const char *name,
                const struct chain_options *options, struct chain **out, struct vd_err *err)
 {
     static const struct chain_options defaults = {0};
-    struct walk w = {.source = source, .tip_name = name, .options = options ? options : &defaults};
+    struct blk_source shared = *source;
+    struct blk_share share = {0};
+    struct walk w = {.source = &shared, .tip_name = name, .options = options ? options : &defaults};
     int rc = chain_new(w.options, &w.chain, err);
 
     if (rc)
         return rc;
-    rc = image_open(source, 0, name, &w.chain->v[0], err);
+    rc = share_init(&share, err);
+    shared.share = &share;
+    if (rc == 0)
+        rc = image_open(&shared, 0, name, &w.chain->v[0], err);
     if (rc == 0) {
         w.chain->n = 1;
         rc = w.options->members && w.options->n_members ? walk_list(&w, err) : walk_hints(&w, err);
@@ -466,6 +486,8 @@ int chain_open(const struct blk_source *source, const char *name,
     if (rc == 0)
         rc = look_for_newer(&w, err);
     chain_index_clear(&w.index);
+    made_cache_unref(share.tables); /* the members have caches of their own on the same stores */
+    made_cache_unref(share.blocks);
     if (rc) {
         chain_free(w.chain);
         return rc;

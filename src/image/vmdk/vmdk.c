@@ -207,16 +207,35 @@ struct opening {
     struct image *out;
 };
 
-static int shared_init(struct vmdk_shared *shared, struct vd_err *err)
+/* In a chain the members share the stores and what opening may cost; alone an image has its own. */
+static int shared_init(struct vmdk_shared *shared, const struct blk_share *chain,
+                       struct vd_err *err)
 {
     int rc;
 
     *shared = (struct vmdk_shared){
         .directory_left = DIRECTORY_KEEP_BYTES, .scan_left = SCAN_BYTES, .check_left = CHECK_BYTES};
-    rc = made_cache_new(TABLE_CACHE_BYTES, TABLE_CACHE_SHARDS, &shared->tables, err);
-    if (rc)
-        return rc;
-    return made_cache_new(GRAIN_CACHE_BYTES, GRAIN_CACHE_SHARDS, &shared->grains, err);
+    if (!chain) {
+        rc = made_cache_new(TABLE_CACHE_BYTES, TABLE_CACHE_SHARDS, &shared->tables, err);
+        return rc ? rc
+                  : made_cache_new(GRAIN_CACHE_BYTES, GRAIN_CACHE_SHARDS, &shared->grains, err);
+    }
+    shared->directory_left = vd_min(shared->directory_left, chain->keep_left);
+    shared->scan_left = vd_min(shared->scan_left, chain->scan_left);
+    shared->check_left = vd_min(shared->check_left, chain->check_left);
+    rc = made_cache_share(chain->tables, &shared->tables, err);
+    return rc ? rc : made_cache_share(chain->blocks, &shared->grains, err);
+}
+
+/* Tells the chain what this image used; `before` is what it was given. */
+static void shared_done(const struct vmdk_shared *shared, const struct vmdk_shared *before,
+                        struct blk_share *chain)
+{
+    if (!chain)
+        return;
+    chain->keep_left -= before->directory_left - shared->directory_left;
+    chain->scan_left -= before->scan_left - shared->scan_left;
+    chain->check_left -= before->check_left - shared->check_left;
 }
 
 static int open_extents(struct opening *o, const struct vmdk_descriptor *d, bool self,
@@ -336,13 +355,16 @@ static int vmdk_open(struct blkdev *file, const char *name, const struct blk_sou
                      unsigned dir, struct image *out, struct vd_err *err)
 {
     struct opening o = {.file = file, .name = name, .source = source, .dir = dir, .out = out};
+    struct vmdk_shared before;
     enum vmdk_magic magic;
     int rc = magic_of_file(file, &magic, err);
 
     if (rc == 0)
-        rc = shared_init(&o.shared, err);
+        rc = shared_init(&o.shared, source->share, err);
+    before = o.shared;
     if (rc == 0)
         rc = magic == VMDK_MAGIC_NONE ? open_text(&o, err) : open_hosted(&o, err);
+    shared_done(&o.shared, &before, source->share);
     made_cache_unref(o.shared.tables);
     made_cache_unref(o.shared.grains);
     return rc;

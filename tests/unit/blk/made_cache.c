@@ -73,6 +73,40 @@ static void test_made_once(void **state)
     made_cache_unref(NULL);
 }
 
+/* Two caches on one store: equal keys are different values, the budget is one. */
+static void test_shared_store(void **state)
+{
+    struct maker m = {0};
+    struct made_cache *one = NULL, *two = NULL;
+    struct made_cache_stats stats;
+    struct made_buf *a = NULL, *b = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    uint64_t key;
+
+    (void)state;
+    assert_ok(made_cache_new(10000, 1, &one, &err));
+    assert_ok(made_cache_share(one, &two, &err));
+    assert_ok(made_cache_get(one, 7, 1000, make, &m, &a, &err));
+    assert_ok(made_cache_get(two, 7, 500, make, &m, &b, &err));
+    assert_ptr_not_equal(a, b);
+    assert_int_equal(atomic_load(&m.calls), 2);
+    check_bytes(a, 7, 1000);
+    check_bytes(b, 7, 500);
+    made_buf_put(a);
+    made_buf_put(b);
+    for (key = 100; key < 130; key++) {
+        assert_ok(made_cache_get(key % 2 ? one : two, key, 1000, make, &m, &a, &err));
+        made_buf_put(a);
+    }
+    made_cache_get_stats(two, &stats);
+    assert_true(stats.bytes <= 10000);
+    made_cache_unref(one);
+    assert_ok(made_cache_get(two, 129, 1000, make, &m, &a, &err)); /* not the value of `one` */
+    check_bytes(a, 129, 1000);
+    made_buf_put(a);
+    made_cache_unref(two);
+}
+
 static void test_failure_leaves_no_trace(void **state)
 {
     struct maker m = {0};
@@ -268,9 +302,13 @@ static void test_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_made_once),        cmocka_unit_test(test_failure_leaves_no_trace),
-        cmocka_unit_test(test_budget_and_order), cmocka_unit_test(test_larger_than_budget),
-        cmocka_unit_test(test_single_flight),    cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_made_once),
+        cmocka_unit_test(test_shared_store),
+        cmocka_unit_test(test_failure_leaves_no_trace),
+        cmocka_unit_test(test_budget_and_order),
+        cmocka_unit_test(test_larger_than_budget),
+        cmocka_unit_test(test_single_flight),
+        cmocka_unit_test(test_storm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

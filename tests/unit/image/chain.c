@@ -314,7 +314,7 @@ static void raise_file_limit(void)
 /* As deep as the limit, and one more; every member contributes a grain. */
 static void test_deep(void **state)
 {
-    enum { DEPTH = 1024 };
+    enum { DEPTH = 1025 };
     char grains[9], name[32], hint[32], cid[16], parent[16];
     static uint8_t disk[8 * GRAIN];
     struct vd_err err = VD_ERR_INIT;
@@ -335,12 +335,12 @@ static void test_deep(void **state)
         put(&w, 0, name, grains, cid, i ? parent : NULL, i ? hint : NULL, i < DEPTH ? disk : NULL);
     }
     world_ready(&w);
-    assert_ok(chain_open(&w.source, "m1023.vmdk", NULL, &chain, &err));
+    assert_ok(chain_open(&w.source, "m1024.vmdk", NULL, &chain, &err));
     assert_int_equal(chain->n, DEPTH);
     check_disk(chain, disk, sizeof(disk));
     chain_free(chain);
-    assert_fails(chain_open(&w.source, "m1024.vmdk", NULL, &chain, &err), VD_ECHAIN,
-                 "more than 1024 members");
+    assert_fails(chain_open(&w.source, "m1025.vmdk", NULL, &chain, &err), VD_ECHAIN,
+                 "more than 1025 members");
     world_free(&w);
 }
 
