@@ -259,7 +259,7 @@ static int hash_all(const struct vd_case *c, const struct chain_inputs *inputs,
                     struct hash_job *job, struct vd_err *err)
 {
     struct progress progress;
-    uint64_t total = job->disk ? c->disk->size : 0;
+    uint64_t total = job->disk ? c->point->disk->size : 0;
     size_t i;
     int rc = 0;
 
@@ -269,7 +269,7 @@ static int hash_all(const struct vd_case *c, const struct chain_inputs *inputs,
     for (i = 0; job->inputs && i < inputs->n && rc == 0; i++)
         rc = hash_one(job, inputs->v[i], "input", inputs->v[i]->label, &progress, err);
     if (job->disk && rc == 0)
-        rc = hash_one(job, c->disk, "disk", "disk.img", &progress, err);
+        rc = hash_one(job, c->point->disk, "disk", "disk.img", &progress, err);
     progress_end(&progress);
     return rc;
 }

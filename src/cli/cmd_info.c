@@ -18,7 +18,7 @@ static int print_info(const struct vd_case *c, const struct case_context *contex
                       struct vd_err *err)
 {
     const bool *json = arg;
-    char *text = *json ? case_info_json(c, context) : case_info_text(c, context);
+    char *text = *json ? case_info_json(c->point, context) : case_info_text(c->point, context);
 
     if (!text)
         return vd_fail(err, VD_ENOMEM, "out of memory");

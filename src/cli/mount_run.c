@@ -68,10 +68,10 @@ static void log_case(struct audit_ring *ring, const struct vd_case *c)
         vd_facts_each(&image->facts, image->name, log_fact, ring);
         blk_describe(image->dev, log_fact, ring);
     }
-    vd_facts_each(&c->table.facts, "partition table", log_fact, ring);
-    for (i = 0; i < c->n; i++)
-        if (c->v[i].fs)
-            fs_describe(c->v[i].fs, log_fact, ring);
+    vd_facts_each(&c->point->table.facts, "partition table", log_fact, ring);
+    for (i = 0; i < c->point->n; i++)
+        if (c->point->v[i].fs)
+            fs_describe(c->point->v[i].fs, log_fact, ring);
 }
 
 static void tree_options_of(const struct options *o, struct tree_options *out)
@@ -98,8 +98,8 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
         .sandbox = proc_channel_sandbox(channel),
         .audit = audit_session_dir(state->audit),
     };
-    VD_AUTO(free) char *text = case_info_text(c, &context);
-    VD_AUTO(free) char *json = case_info_json(c, &context);
+    VD_AUTO(free) char *text = case_info_text(c->point, &context);
+    VD_AUTO(free) char *json = case_info_json(c->point, &context);
     struct tree_options tree_options;
     struct tree *tree = NULL;
     int rc;

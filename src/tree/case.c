@@ -4,7 +4,10 @@
  *
  * The chain is verified by chain_open before anything is looked at.  From there on only a disk that
  * cannot be read is an error: a volume that cannot be opened, for whatever reason, is kept with
- * that reason in words, because what cannot be shown must not be hidden.  Runs in one thread.
+ * that reason in words, because what cannot be shown must not be hidden.
+ *
+ * case_open runs in one thread; point_open in any, also of several points at once: they share the
+ * layers of the chain, which lock themselves.
  */
 #include "tree/case_private.h"
 
@@ -90,15 +93,15 @@ static int open_fs(struct case_volume *v, const char *label, struct vd_err *err)
     return 0;
 }
 
-static int open_volume(struct vd_case *c, size_t i, struct vd_err *err)
+static int open_volume(struct vd_point *p, size_t i, struct vd_err *err)
 {
-    struct case_volume *v = &c->v[i];
+    struct case_volume *v = &p->v[i];
     char label[16];
     int rc;
 
-    v->part = c->table.v[i];
+    v->part = p->table.v[i];
     (void)snprintf(label, sizeof(label), "p%u", v->part.number);
-    rc = volume_slice(c->disk, &v->part, &v->dev, &v->fs_err);
+    rc = volume_slice(p->disk, &v->part, &v->dev, &v->fs_err);
     if (!rc)
         rc = volume_recognise(v->dev, &v->content, &v->fs_err);
     if (rc == -VD_ENOMEM) {
@@ -109,20 +112,74 @@ static int open_volume(struct vd_case *c, size_t i, struct vd_err *err)
     return rc ? 0 : open_fs(v, label, err);
 }
 
-static int open_volumes(struct vd_case *c, struct vd_err *err)
+/* The table, or (POINT_AVAILABLE) why it cannot be read. */
+static int scan(struct vd_point *p, enum point_need need, struct vd_err *err)
+{
+    struct vd_err why = VD_ERR_INIT;
+    int rc = volume_scan(p->disk, &p->table, &why);
+
+    if (rc && need == POINT_AVAILABLE && rc != -VD_ENOMEM) {
+        p->table = (struct volume_table){0};
+        vd_fact_add(&p->table.facts, VD_FACT_WARNING, "unreadable",
+                    "the partition table cannot be read, only the disk as a whole is shown: %s",
+                    why.msg);
+        return 0;
+    }
+    if (rc && err)
+        *err = why;
+    return rc;
+}
+
+static int open_volumes(struct vd_point *p, enum point_need need, struct vd_err *err)
 {
     size_t i;
-    int rc = volume_scan(c->disk, &c->table, err);
+    int rc = scan(p, need, err);
 
-    if (rc || !c->table.n)
+    if (rc || !p->table.n)
         return rc;
-    c->v = calloc(c->table.n, sizeof(*c->v));
-    if (!c->v)
+    p->v = calloc(p->table.n, sizeof(*p->v));
+    if (!p->v)
         return vd_fail(err, VD_ENOMEM, "no memory for the volumes");
-    c->n = c->table.n;
-    for (i = 0; i < c->n && !rc; i++)
-        rc = open_volume(c, i, err);
+    p->n = p->table.n;
+    for (i = 0; i < p->n && !rc; i++)
+        rc = open_volume(p, i, err);
     return rc;
+}
+
+int point_open(const struct chain *chain, size_t member, enum point_need need,
+               struct vd_point **out, struct vd_err *err)
+{
+    struct vd_point *p = calloc(1, sizeof(*p));
+    int rc;
+
+    if (!p)
+        return vd_fail(err, VD_ENOMEM, "no memory for a point of the chain");
+    p->chain = chain;
+    p->member = member;
+    rc = chain_point(chain, member, &p->disk, err);
+    if (!rc && need != POINT_DISK)
+        rc = open_volumes(p, need, err);
+    if (rc)
+        point_free(p);
+    else
+        *out = p;
+    return rc;
+}
+
+void point_free(struct vd_point *point)
+{
+    size_t i;
+
+    if (!point)
+        return;
+    for (i = 0; i < point->n; i++) {
+        fs_free(point->v[i].fs);
+        blk_unref(point->v[i].dev);
+    }
+    free(point->v);
+    volume_table_clear(&point->table);
+    blk_unref(point->disk);
+    free(point);
 }
 
 int case_open(const struct blk_source *source, const char *name, const struct case_options *options,
@@ -135,9 +192,8 @@ int case_open(const struct blk_source *source, const char *name, const struct ca
         return vd_fail(err, VD_ENOMEM, "no memory for the case");
     rc = chain_open(source, name, &options->chain, &c->chain, err);
     if (!rc)
-        rc = chain_point(c->chain, 0, &c->disk, err);
-    if (!rc && !options->disk_only)
-        rc = open_volumes(c, err);
+        rc = point_open(c->chain, c->chain->point, options->disk_only ? POINT_DISK : POINT_ALL,
+                        &c->point, err);
     if (rc)
         case_free(c);
     else
@@ -147,17 +203,9 @@ int case_open(const struct blk_source *source, const char *name, const struct ca
 
 void case_free(struct vd_case *c)
 {
-    size_t i;
-
     if (!c)
         return;
-    for (i = 0; i < c->n; i++) {
-        fs_free(c->v[i].fs);
-        blk_unref(c->v[i].dev);
-    }
-    free(c->v);
-    volume_table_clear(&c->table);
-    blk_unref(c->disk);
+    point_free(c->point);
     chain_free(c->chain);
     free(c);
 }

@@ -22,12 +22,41 @@ struct case_volume {
     struct vd_err fs_err; /* why there is no file system to show */
 };
 
-struct vd_case {
-    struct chain *chain;
-    struct blkdev *disk; /* the tip's disk */
+/* The disk at one point in time: as of one member of the chain.  Immutable once it is open. */
+struct vd_point {
+    const struct chain *chain; /* borrowed */
+    size_t member; /* index into chain->v: this member and all older ones make the disk */
+    size_t first;  /* first member that its info tells of: 0 (the whole chain) for the
+                                  point that was asked for, `member` for the older ones */
+    struct blkdev *disk;
     struct volume_table table;
     struct case_volume *v; /* in order of table.v */
     size_t n;
+};
+
+/* Members of a chain are also counted from the base, which has number 0: that number stays when
+ * newer snapshots are added.  snapshot=N and snapshots/NN_… mean it. */
+static inline size_t case_point_number(const struct chain *chain, size_t member)
+{
+    return chain->n - 1 - member;
+}
+
+enum point_need {
+    POINT_DISK,     /* the disk alone */
+    POINT_ALL,      /* volumes too; a partition table that cannot be read is an error */
+    POINT_AVAILABLE /* volumes too; a table that cannot be read is a warning in table.facts */
+};
+
+/* Opens the disk as of `member` and what is on it.  A volume that cannot be opened is kept with the
+ * reason.  *out is the caller's (point_free); `chain` must outlive it.  Any thread; may block on
+ * the evidence. */
+int point_open(const struct chain *chain, size_t member, enum point_need need,
+               struct vd_point **out, struct vd_err *err);
+void point_free(struct vd_point *point);
+
+struct vd_case {
+    struct chain *chain;
+    struct vd_point *point; /* as of chain->point: what was asked for */
 };
 
 /* Opens everything; the chain is verified before this returns.  A volume that cannot be opened is
@@ -46,10 +75,10 @@ struct case_context {
 
 /* The text of info.txt / the JSON of info.json (documented in docs/formats/info-json.md); caller
  * frees.  NULL when memory ran out.  All evidence strings are printable. */
-char *case_info_text(const struct vd_case *c, const struct case_context *context);
-char *case_info_json(const struct vd_case *c, const struct case_context *context);
+char *case_info_text(const struct vd_point *c, const struct case_context *context);
+char *case_info_json(const struct vd_point *c, const struct case_context *context);
 /* info.txt of one volume. */
-char *case_volume_text(const struct vd_case *c, size_t i);
+char *case_volume_text(const struct vd_point *c, size_t i);
 
 /* "libtsk 4.11.1, OpenSSL 3.0.19, …" of what is loaded; borrowed. */
 const char *case_library_versions(void);

@@ -36,7 +36,7 @@ static bool set_child(struct child *out, const char *name, uint64_t node, mode_t
 
 static bool root_child(const struct tree *tree, size_t i, struct child *out)
 {
-    const struct vd_case *c = tree->c;
+    const struct vd_point *c = tree->c;
     char name[32];
 
     if (i == 0)

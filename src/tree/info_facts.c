@@ -88,7 +88,7 @@ static void from_list(struct collector *c, enum info_scope scope, size_t index,
     c->facts->dropped += list->dropped;
 }
 
-void info_facts_collect(const struct vd_case *c, struct info_facts *out)
+void info_facts_collect(const struct vd_point *c, struct info_facts *out)
 {
     struct collector ctx = {.facts = out};
     char name[16];
@@ -124,7 +124,7 @@ void info_facts_clear(struct info_facts *facts)
     *facts = (struct info_facts){0};
 }
 
-void info_volume_name(const struct vd_case *c, size_t i, char out[16])
+void info_volume_name(const struct vd_point *c, size_t i, char out[16])
 {
     (void)snprintf(out, 16, "p%u", c->v[i].part.number);
 }

@@ -29,11 +29,11 @@ struct info_facts {
 };
 
 /* Collects; test `failed`.  *out is the caller's (info_facts_clear). */
-void info_facts_collect(const struct vd_case *c, struct info_facts *out);
+void info_facts_collect(const struct vd_point *c, struct info_facts *out);
 void info_facts_clear(struct info_facts *facts);
 
 /* "pN" of volume i. */
-void info_volume_name(const struct vd_case *c, size_t i, char out[16]);
+void info_volume_name(const struct vd_point *c, size_t i, char out[16]);
 
 /* A printable copy of evidence text; NULL when memory ran out; caller frees. */
 char *info_printable(const char *text);

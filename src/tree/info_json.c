@@ -112,7 +112,7 @@ static json_t *program(struct json *j)
     return o;
 }
 
-static json_t *member(struct json *j, const struct vd_case *c, const struct info_facts *facts,
+static json_t *member(struct json *j, const struct vd_point *c, const struct info_facts *facts,
                       size_t i)
 {
     const struct image *m = c->chain->v[i];
@@ -142,7 +142,7 @@ static json_t *member(struct json *j, const struct vd_case *c, const struct info
     return o;
 }
 
-static json_t *chain(struct json *j, const struct vd_case *c, const struct info_facts *facts)
+static json_t *chain(struct json *j, const struct vd_point *c, const struct info_facts *facts)
 {
     json_t *o = json_object(), *members = json_array();
     size_t i;
@@ -154,7 +154,7 @@ static json_t *chain(struct json *j, const struct vd_case *c, const struct info_
     return o;
 }
 
-static json_t *disk(struct json *j, const struct vd_case *c, const struct info_facts *facts)
+static json_t *disk(struct json *j, const struct vd_point *c, const struct info_facts *facts)
 {
     json_t *o = json_object();
 
@@ -164,7 +164,7 @@ static json_t *disk(struct json *j, const struct vd_case *c, const struct info_f
     return o;
 }
 
-static json_t *partition_table(struct json *j, const struct vd_case *c,
+static json_t *partition_table(struct json *j, const struct vd_point *c,
                                const struct info_facts *facts)
 {
     json_t *o;
@@ -198,7 +198,7 @@ static json_t *file_system(struct json *j, const struct case_volume *v)
     return o;
 }
 
-static json_t *volume(struct json *j, const struct vd_case *c, const struct info_facts *facts,
+static json_t *volume(struct json *j, const struct vd_point *c, const struct info_facts *facts,
                       size_t i)
 {
     const struct case_volume *v = &c->v[i];
@@ -230,7 +230,7 @@ static json_t *volume(struct json *j, const struct vd_case *c, const struct info
     return o;
 }
 
-static json_t *volumes(struct json *j, const struct vd_case *c, const struct info_facts *facts)
+static json_t *volumes(struct json *j, const struct vd_point *c, const struct info_facts *facts)
 {
     json_t *array = json_array();
     size_t i;
@@ -240,7 +240,7 @@ static json_t *volumes(struct json *j, const struct vd_case *c, const struct inf
     return array;
 }
 
-static json_t *gaps(struct json *j, const struct vd_case *c)
+static json_t *gaps(struct json *j, const struct vd_point *c)
 {
     json_t *array = json_array();
     size_t i;
@@ -272,7 +272,7 @@ static json_t *session(struct json *j, const struct case_context *context)
     return o;
 }
 
-char *case_info_json(const struct vd_case *c, const struct case_context *context)
+char *case_info_json(const struct vd_point *c, const struct case_context *context)
 {
     struct json j = {.failed = false};
     struct info_facts facts;

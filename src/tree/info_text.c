@@ -110,7 +110,7 @@ static void add_warnings(struct vd_str *s, const struct info_facts *facts, bool 
 
 /* ---- sections ---- */
 
-static void add_member(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts,
+static void add_member(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts,
                        size_t i)
 {
     const struct image *m = c->chain->v[i];
@@ -143,7 +143,7 @@ static void add_member(struct vd_str *s, const struct vd_case *c, const struct i
     add_facts(s, 6, facts, INFO_IMAGE, i);
 }
 
-static void add_chain(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts)
+static void add_chain(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts)
 {
     size_t i;
 
@@ -154,7 +154,7 @@ static void add_chain(struct vd_str *s, const struct vd_case *c, const struct in
     add_facts(s, 2, facts, INFO_CHAIN, 0);
 }
 
-static void add_disk(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts)
+static void add_disk(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts)
 {
     size_t i;
 
@@ -167,7 +167,7 @@ static void add_disk(struct vd_str *s, const struct vd_case *c, const struct inf
                         facts->v[i].layer[0] ? ": " : "", facts->v[i].value);
 }
 
-static void add_table(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts)
+static void add_table(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts)
 {
     add_heading(s, "PARTITION TABLE");
     add_line(s, 2, "scheme", volume_scheme_name(c->table.scheme));
@@ -191,7 +191,7 @@ static void add_file_system(struct vd_str *s, const struct case_volume *v, int i
         add_known(s, indent, "uuid in fs/", info->uuid);
 }
 
-static void add_volume(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts,
+static void add_volume(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts,
                        size_t i, int indent)
 {
     const struct case_volume *v = &c->v[i];
@@ -221,7 +221,7 @@ static void add_volume(struct vd_str *s, const struct vd_case *c, const struct i
     add_facts(s, indent, facts, INFO_VOLUME, i);
 }
 
-static void add_volumes(struct vd_str *s, const struct vd_case *c, const struct info_facts *facts)
+static void add_volumes(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts)
 {
     char name[16];
     size_t i;
@@ -236,7 +236,7 @@ static void add_volumes(struct vd_str *s, const struct vd_case *c, const struct 
     }
 }
 
-static void add_gaps(struct vd_str *s, const struct vd_case *c)
+static void add_gaps(struct vd_str *s, const struct vd_point *c)
 {
     char size[80];
     size_t i;
@@ -272,7 +272,7 @@ static void add_program(struct vd_str *s)
     vd_str_addf(s, "%s\n", case_library_versions());
 }
 
-char *case_info_text(const struct vd_case *c, const struct case_context *context)
+char *case_info_text(const struct vd_point *c, const struct case_context *context)
 {
     struct vd_str s = VD_STR_INIT;
     struct info_facts facts;
@@ -292,7 +292,7 @@ char *case_info_text(const struct vd_case *c, const struct case_context *context
     return vd_str_take(&s);
 }
 
-char *case_volume_text(const struct vd_case *c, size_t i)
+char *case_volume_text(const struct vd_point *c, size_t i)
 {
     struct vd_str s = VD_STR_INIT;
     struct info_facts facts;

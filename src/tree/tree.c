@@ -32,25 +32,25 @@ int tree_new(const struct vd_case *c, const struct tree_options *options, const 
     size_t i;
     int rc;
 
-    if (c->n > VD_MAX_PARTITIONS)
-        return vd_fail(err, VD_ELIMIT, "%zu volumes are more than VD_MAX_PARTITIONS", c->n);
+    if (c->point->n > VD_MAX_PARTITIONS)
+        return vd_fail(err, VD_ELIMIT, "%zu volumes are more than VD_MAX_PARTITIONS", c->point->n);
     t = calloc(1, sizeof(*t));
     if (!t)
         return vd_fail(err, VD_ENOMEM, "no memory for the tree");
-    t->c = c;
+    t->c = c->point;
     t->options = *options;
     rc = listing_cache_new(&t->listings, err);
     if (!rc)
         rc = set_text(&t->info_text, strdup(info_text), err);
     if (!rc)
         rc = set_text(&t->info_json, strdup(info_json), err);
-    if (!rc && c->n) {
-        t->volume_text = calloc(c->n, sizeof(*t->volume_text));
+    if (!rc && c->point->n) {
+        t->volume_text = calloc(c->point->n, sizeof(*t->volume_text));
         if (!t->volume_text)
             rc = vd_fail(err, VD_ENOMEM, "no memory for the tree");
     }
-    for (i = 0; i < c->n && !rc; i++)
-        rc = set_text(&t->volume_text[i], case_volume_text(c, i), err);
+    for (i = 0; i < c->point->n && !rc; i++)
+        rc = set_text(&t->volume_text[i], case_volume_text(c->point, i), err);
     if (rc)
         tree_free(t);
     else
@@ -88,7 +88,7 @@ static void place_image(struct place *p, struct blkdev *dev, uint64_t start, uin
 
 static int find_synthetic(struct tree *tree, struct place *p, uint64_t number, struct vd_err *err)
 {
-    const struct vd_case *c = tree->c;
+    const struct vd_point *c = tree->c;
 
     switch ((enum node_synthetic)p->id.payload) {
     case NODE_DIR:
@@ -121,7 +121,7 @@ static int find_synthetic(struct tree *tree, struct place *p, uint64_t number, s
 
 int tree_find(struct tree *tree, uint64_t number, struct place *out, struct vd_err *err)
 {
-    const struct vd_case *c = tree->c;
+    const struct vd_point *c = tree->c;
     struct place p = {0};
     int rc = 0;
 

@@ -15,7 +15,7 @@ struct tree_text {
 
 /* Immutable after tree_new, but for the cache, which locks itself. */
 struct tree {
-    const struct vd_case *c;
+    const struct vd_point *c;
     struct tree_options options;
     struct tree_text info_text, info_json;
     struct tree_text *volume_text; /* one per volume */

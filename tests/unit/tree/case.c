@@ -78,7 +78,7 @@ static void close_case(struct opened *o)
     test_rmdir(o->dir);
 }
 
-static void check_reason(const struct vd_case *c, size_t i, enum vd_class cls, const char *text)
+static void check_reason(const struct vd_point *c, size_t i, enum vd_class cls, const char *text)
 {
     assert_null(c->v[i].fs);
     if (c->v[i].fs_err.cls != cls || !test_contains(c->v[i].fs_err.msg, text))
@@ -95,15 +95,15 @@ static void reasons(void **state)
 
     (void)state;
     open_case(&o, disk, false);
-    assert_int_equal(o.c->n, 4);
-    check_reason(o.c, 0, VD_EKEY, "crypto_LUKS volume: locked");
-    check_reason(o.c, 1, VD_EUNSUPPORTED, "swap: no reader");
-    check_reason(o.c, 2, VD_ENOTFORMAT, "no file system");
-    check_reason(o.c, 3, VD_EKEY, "BitLocker volume: locked");
-    assert_int_equal(o.c->v[3].dev->size, PART_SIZE);
-    assert_ok(blk_read(o.c->v[2].dev, 0, read, PART_SIZE, &err));
+    assert_int_equal(o.c->point->n, 4);
+    check_reason(o.c->point, 0, VD_EKEY, "crypto_LUKS volume: locked");
+    check_reason(o.c->point, 1, VD_EUNSUPPORTED, "swap: no reader");
+    check_reason(o.c->point, 2, VD_ENOTFORMAT, "no file system");
+    check_reason(o.c->point, 3, VD_EKEY, "BitLocker volume: locked");
+    assert_int_equal(o.c->point->v[3].dev->size, PART_SIZE);
+    assert_ok(blk_read(o.c->point->v[2].dev, 0, read, PART_SIZE, &err));
     assert_memory_equal(read, disk + 3 * (size_t)PART_SIZE, PART_SIZE);
-    text = case_info_text(o.c, NULL);
+    text = case_info_text(o.c->point, NULL);
     assert_non_null(strstr(text, "not shown              BitLocker volume: locked"));
     free(text);
     close_case(&o);
@@ -118,8 +118,8 @@ static void disk_only(void **state)
 
     (void)state;
     open_case(&o, disk, true);
-    assert_int_equal(o.c->n, 0);
-    assert_int_equal(o.c->disk->size, DISK_SIZE);
+    assert_int_equal(o.c->point->n, 0);
+    assert_int_equal(o.c->point->disk->size, DISK_SIZE);
     close_case(&o);
     free(disk);
 }
@@ -193,9 +193,9 @@ static void a_real_file_system(void **state)
         skip();
     }
     open_case(&o, disk, false);
-    if (!o.c->v[1].fs)
-        fail_msg("%s", o.c->v[1].fs_err.msg);
-    assert_string_equal(fs_get_info(o.c->v[1].fs)->label, "LABEL");
+    if (!o.c->point->v[1].fs)
+        fail_msg("%s", o.c->point->v[1].fs_err.msg);
+    assert_string_equal(fs_get_info(o.c->point->v[1].fs)->label, "LABEL");
     assert_ok(tree_new(o.c, &options, "", "", &tree, &err));
     assert_ok(tree_lookup(tree, TREE_ROOT, "p2", &p2, &err));
     assert_ok(tree_lookup(tree, p2, "fs", &fs, &err));
@@ -226,9 +226,9 @@ static void ambiguous_content(void **state)
     memcpy(p, "hsqs", 4); /* squashfs 4 */
     p[28] = 4;
     open_case(&o, disk, false);
-    assert_true(o.c->v[1].content.ambiguous);
-    assert_non_null(o.c->v[1].fs);
-    text = case_info_text(o.c, NULL);
+    assert_true(o.c->point->v[1].content.ambiguous);
+    assert_non_null(o.c->point->v[1].fs);
+    text = case_info_text(o.c->point, NULL);
     assert_non_null(strstr(text, "! p2: several signatures"));
     free(text);
     close_case(&o);

@@ -39,6 +39,7 @@ void fixture_start(struct fixture *f)
                               .identity = "cid:12345678"};
     f->images[0] = &f->image;
     f->chain = (struct chain){.v = f->images, .n = 1};
+    f->whole = (struct vd_case){.chain = &f->chain, .point = &f->c};
     f->c.chain = &f->chain;
     f->c.disk = make_disk();
     f->image.dev = f->c.disk;
@@ -67,7 +68,7 @@ void fixture_tree(struct fixture *f)
 {
     struct vd_err err = VD_ERR_INIT;
 
-    assert_ok(tree_new(&f->c, &f->options, "text\n", "{}\n", &f->tree, &err));
+    assert_ok(tree_new(&f->whole, &f->options, "text\n", "{}\n", &f->tree, &err));
 }
 
 void fixture_stop(struct fixture *f)

@@ -9,7 +9,8 @@
 #include "tree/tree.h"
 
 struct fixture {
-    struct vd_case c;
+    struct vd_case whole;
+    struct vd_point c; /* what the root shows */
     struct chain chain;
     struct image image;
     struct image *images[1];
