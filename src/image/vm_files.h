@@ -31,6 +31,7 @@
 
 /* A disk as it was in use when the snapshot was taken: the file that was frozen by it. */
 struct vm_disk {
+    unsigned number; /* M of diskM; .vmx: counted */
     char *file; /* bare name, bytes as in the file (UTF-8 where the encoding is known).  Owned */
     char *path; /* as written, printable.  Owned */
     char *node; /* "scsi0:0", printable; NULL: not told.  Owned */

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# What stands beside the members of a chain.
+vd_unit_test(image/vm_files LIBRARIES vd_image)
