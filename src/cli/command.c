@@ -15,48 +15,42 @@ int command_error(const char *program, int rc, const struct vd_err *err)
     return vd_class_exit(rc);
 }
 
-struct case_job {
+struct source_job {
     const struct options *options;
     const struct image_path *path;
-    bool disk_only;
-    command_case_fn *fn;
+    command_source_fn *fn;
     void *arg;
 };
 
-static int case_worker(struct proc_channel *channel, void *arg, struct vd_err *err)
+static int source_worker(struct proc_channel *channel, void *arg, struct vd_err *err)
 {
-    const struct case_job *job = arg;
-    const struct case_options options = {
+    const struct source_job *job = arg;
+    struct blk_source source;
+    const struct command_input input = {
+        .source = &source,
+        .name = job->path->name,
         .chain = {.members = (const char *const *)job->options->chain,
                   .n_members = job->options->n_chain,
                   .unverified = job->options->unverified_chain},
-        .disk_only = job->disk_only,
+        .context = {.option = (const char *const *)job->options->given,
+                    .sandbox = proc_channel_sandbox(channel)},
     };
-    const struct case_context context = {
-        .option = (const char *const *)job->options->given,
-        .sandbox = proc_channel_sandbox(channel),
-    };
-    struct blk_source source;
-    struct vd_case *c = NULL;
     int rc;
 
     fs_init(); /* while there is one thread */
     proc_channel_source(channel, &source);
-    rc = case_open(&source, job->path->name, &options, &c, err);
-    if (rc == 0)
-        rc = job->fn(c, &context, job->arg, err);
-    if (rc == 0 && fflush(stdout) != 0)
+    rc = job->fn(&input, job->arg, err);
+    if (fflush(stdout) != 0 && rc == 0)
         rc = vd_fail(err, VD_EIO, "cannot write the output");
-    case_free(c);
     return rc;
 }
 
-int command_with_case(const char *program, const char *image, const struct options *options,
-                      bool disk_only, command_case_fn *fn, void *arg)
+int command_with_source(const char *program, const char *image, const struct options *options,
+                        const int *keep_fd, size_t n_keep_fd, command_source_fn *fn, void *arg)
 {
     struct vd_err err = VD_ERR_INIT;
     struct image_path path;
-    struct case_job job = {options, &path, disk_only, fn, arg};
+    struct source_job job = {options, &path, fn, arg};
     bool died = false;
     int rc = image_path_resolve(image, options, &path, &err);
 
@@ -66,7 +60,9 @@ int command_with_case(const char *program, const char *image, const struct optio
             .n_dirs = path.n_dirs,
             .block_device = path.is_block ? path.name : NULL,
             .sandbox = options->sandbox,
-            .worker = case_worker,
+            .keep_fd = keep_fd,
+            .n_keep_fd = n_keep_fd,
+            .worker = source_worker,
             .arg = &job,
         };
 
@@ -74,4 +70,31 @@ int command_with_case(const char *program, const char *image, const struct optio
     }
     image_path_clear(&path);
     return rc ? command_error(program, rc, &err) : 0;
+}
+
+struct case_job {
+    bool disk_only;
+    command_case_fn *fn;
+    void *arg;
+};
+
+static int with_case(const struct command_input *input, void *arg, struct vd_err *err)
+{
+    const struct case_job *job = arg;
+    const struct case_options options = {.chain = input->chain, .disk_only = job->disk_only};
+    struct vd_case *c = NULL;
+    int rc = case_open(input->source, input->name, &options, &c, err);
+
+    if (rc == 0)
+        rc = job->fn(c, &input->context, job->arg, err);
+    case_free(c);
+    return rc;
+}
+
+int command_with_case(const char *program, const char *image, const struct options *options,
+                      bool disk_only, command_case_fn *fn, void *arg)
+{
+    struct case_job job = {disk_only, fn, arg};
+
+    return command_with_source(program, image, options, NULL, 0, with_case, &job);
 }

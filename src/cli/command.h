@@ -11,11 +11,27 @@
  * exit code of vdiskfs/exit_codes.h. */
 int cmd_info(int argc, char **argv);
 int cmd_hash(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 int cmd_audit(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 
 /* Prints "PROGRAM: message" to stderr, once, and returns the exit code for rc. */
 int command_error(const char *program, int rc, const struct vd_err *err);
+
+/* What a worker of a subcommand gets. */
+struct command_input {
+    const struct blk_source *source;
+    const char *name; /* bare name of the image in directory 0 */
+    struct chain_options chain;
+    struct case_context context;
+};
+
+/* As command_with_case, but nothing is opened yet: for subcommands that look at what does not open.
+ * `keep_fd` (n of them, not closed here): descriptors that the worker keeps, for its results. */
+typedef int command_source_fn(const struct command_input *input, void *arg, struct vd_err *err);
+int command_with_source(const char *program, const char *image, const struct options *options,
+                        const int *keep_fd, size_t n_keep_fd, command_source_fn *fn, void *arg);
 
 /* Runs `fn` in a sandboxed worker with `image` opened as a case; returns the exit code.  Errors are
  * printed with `program` as prefix. */

@@ -59,11 +59,17 @@ enum proc_sandbox_mode { PROC_SANDBOX_BEST, PROC_SANDBOX_REQUIRE, PROC_SANDBOX_O
  * result of proc_run. */
 typedef int proc_worker_fn(struct proc_channel *channel, void *arg, struct vd_err *err);
 
+#define PROC_MAX_KEEP_FD 8
+
 struct proc_config {
     const char *const *dirs; /* evidence directories; [0] is the image's own */
     unsigned n_dirs;
     const char *block_device; /* bare name in dirs[0] that may be a block device, or NULL */
     enum proc_sandbox_mode sandbox;
+    /* Descriptors of the caller that the worker keeps, to put results there; at most
+     * PROC_MAX_KEEP_FD.  Never evidence: that comes through the channel alone. */
+    const int *keep_fd;
+    size_t n_keep_fd;
 
     proc_worker_fn *worker;
     void *arg;

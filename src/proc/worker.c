@@ -64,16 +64,22 @@ static int confine(struct supervisor *s, pid_t supervisor_pid, struct proc_chann
                    struct vd_err *err)
 {
     const struct rlimit no_core = {0, 0}; /* memory holds keys and evidence */
-    int keep[] = {
+    int keep[3 + PROC_MAX_KEEP_FD] = {
         channel->sock,
         channel->stop_fd,
         s->config->ring ? audit_lifeline_fd(s->config->ring) : -1,
     };
+    size_t n = 3, i;
     int rc;
 
+    for (i = 0; i < s->config->n_keep_fd; i++) {
+        if (n == sizeof(keep) / sizeof(keep[0]))
+            return vd_fail(err, VD_ELIMIT, "more than %d descriptors to keep", PROC_MAX_KEEP_FD);
+        keep[n++] = s->config->keep_fd[i];
+    }
     if (s->config->audit)
         audit_forget_writer(s->config->audit);
-    rc = close_others(keep, sizeof(keep) / sizeof(keep[0]), err);
+    rc = close_others(keep, n, err);
     if (rc)
         return rc;
     (void)umask(077);
