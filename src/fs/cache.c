@@ -7,6 +7,7 @@
 #include "fs/cache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define BUCKETS 4096u /* a power of two; 32 KiB of pointers */
@@ -30,6 +31,9 @@ struct fs_cache {
     struct entry *bucket[BUCKETS];
 };
 
+/* Of all caches: costs of finished entries, and the caches themselves. */
+static atomic_size_t total;
+
 static struct entry **slot_of(struct fs_cache *cache, uint64_t a, uint64_t b)
 {
     uint64_t h = (a * UINT64_C(0x9e3779b97f4a7c15)) ^ (b * UINT64_C(0xc2b2ae3d27d4eb4f));
@@ -51,6 +55,7 @@ int fs_cache_new(size_t budget, fs_cache_free_fn *free_fn, struct fs_cache **out
     (void)pthread_cond_init(&cache->made, NULL);
     cache->free_fn = free_fn;
     cache->budget = budget;
+    (void)atomic_fetch_add(&total, sizeof(*cache));
     *out = cache;
     return 0;
 }
@@ -70,17 +75,24 @@ static void lru_add(struct fs_cache *cache, struct entry *e)
     cache->newest = e;
 }
 
+size_t fs_cache_total(void)
+{
+    return atomic_load(&total);
+}
+
 /* Takes entries over the budget out of the table; returns them as a list to free unlocked. */
 static struct entry *evict(struct fs_cache *cache)
 {
     struct entry *list = NULL;
+    size_t budget = fs_cache_total() > FS_CACHE_TOTAL ? cache->budget / 8 : cache->budget;
 
-    while (cache->used > cache->budget && cache->oldest) {
+    while (cache->used > budget && cache->oldest) {
         struct entry *e = cache->oldest;
 
         lru_remove(cache, e);
         *slot_of(cache, e->a, e->b) = e->chain;
         cache->used -= e->cost;
+        (void)atomic_fetch_sub(&total, e->cost);
         e->chain = list;
         list = e;
     }
@@ -106,6 +118,7 @@ void fs_cache_free(struct fs_cache *cache)
     free_list(cache, evict(cache));
     (void)pthread_cond_destroy(&cache->made);
     (void)pthread_mutex_destroy(&cache->lock);
+    (void)atomic_fetch_sub(&total, sizeof(*cache));
     free(cache);
 }
 
@@ -163,6 +176,7 @@ int fs_cache_get(struct fs_cache *cache, uint64_t a, uint64_t b, fs_cache_make_f
         mine->ref.object = object;
         mine->cost = cost + sizeof(*mine);
         cache->used += mine->cost;
+        (void)atomic_fetch_add(&total, mine->cost);
         victims = evict(cache);
     }
     (void)pthread_cond_broadcast(&cache->made);

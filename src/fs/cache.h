@@ -4,6 +4,10 @@
  * inflated units), keyed by two numbers.  Single flight: while one thread makes an object, others
  * that want the same one wait for it; a failed make leaves no trace.  Objects are handed out by
  * reference count; least recently used ones without references are freed over the budget.
+ *
+ * Many volumes of many points of a chain may be open at the same time, each with caches of its own:
+ * while all caches of the process together hold more than FS_CACHE_TOTAL, each of them keeps to an
+ * eighth of its budget.
  */
 #ifndef VD_FS_CACHE_H
 #define VD_FS_CACHE_H
@@ -11,6 +15,8 @@
 #include "base/err.h"
 
 struct fs_cache;
+
+#define FS_CACHE_TOTAL ((size_t)256 << 20)
 
 /* A reference to a cached object. */
 struct fs_cached {
@@ -33,5 +39,8 @@ void fs_cache_free(struct fs_cache *cache);
 int fs_cache_get(struct fs_cache *cache, uint64_t a, uint64_t b, fs_cache_make_fn *make, void *ctx,
                  struct fs_cached **out, struct vd_err *err);
 void fs_cache_put(struct fs_cache *cache, struct fs_cached *ref);
+
+/* Bytes that all caches of the process hold now.  Any thread. */
+size_t fs_cache_total(void);
 
 #endif

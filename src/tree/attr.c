@@ -9,12 +9,16 @@
  * their type, with mode 0000 and device number 0.  A size over INT64_MAX, which the kernel would
  * answer with EIO for the whole object, is clamped; the number is in user.vdiskfs.size_raw.
  *
- * Disk and volume images have the time of the evidence file that was named.  Any thread.
+ * Disk and volume images have the time of the evidence file whose state they show; the directory
+ * of an older point has the date of its snapshot, where that is known.  Any thread.
  */
 #include "tree/tree_private.h"
 
+#include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/range.h"
+
+#include <string.h>
 
 #define IMAGE_BLKSIZE (1 << 20)
 #define FILE_BLKSIZE  4096
@@ -107,38 +111,61 @@ static void fill_times(struct stat *st, int64_t sec, uint32_t nsec)
 
 static nlink_t dir_links(const struct tree *tree, const struct place *p)
 {
+    if (!p->point)
+        return 1; /* not open: the number of directories is not known */
     if (p->volume)
         return p->fs ? 3 : 2;
-    if (p->id.payload == NODE_GAPS)
-        return 2;
-    return 2 + tree->c->n + (tree->c->table.n_gaps != 0);
+    if (p->id.payload == NODE_DIR)
+        return 2 + p->point->p->n + (p->point->p->table.n_gaps != 0) +
+               (p->point == &tree->shown && tree->snapshots.n);
+    return 2 + (p->id.payload == NODE_SNAPSHOTS ? tree->snapshots.n + (tree->snapshots.n_links != 0)
+                                                : 0);
+}
+
+static mode_t synthetic_mode(const struct tree_options *o, const struct place *p)
+{
+    mode_t mode = p->what == PLACE_DIR ? S_IFDIR | 0555 : S_IFREG | 0444;
+
+    return p->what == PLACE_LINK ? S_IFLNK | 0777 : mode & ~(o->has_umask ? o->umask & 0777 : 0);
+}
+
+/* The text tells of this mount; the directory of an older point has the date of its snapshot. */
+static void synthetic_times(const struct tree *tree, const struct place *p, struct stat *st)
+{
+    const struct evidence_id *file = &tree->chain->v[p->member]->file;
+    const struct chain_name *name = tree->chain->name ? &tree->chain->name[p->member] : NULL;
+
+    if (p->what == PLACE_TEXT)
+        fill_times(st, tree->options.mount_time, 0);
+    else if (!p->point && name && name->has_created)
+        fill_times(st, name->created_sec, name->created_nsec);
+    else
+        fill_times(st, file->mtime_sec, file->mtime_nsec);
 }
 
 static void fill_synthetic(const struct tree *tree, const struct place *p, struct stat *st)
 {
-    const struct tree_options *o = &tree->options;
-    const struct evidence_id *tip = &tree->c->chain->v[0]->file;
-    mode_t mode = p->what == PLACE_DIR ? S_IFDIR | 0555 : S_IFREG | 0444;
-    uint64_t size = p->what == PLACE_TEXT ? p->text->len : p->size;
+    uint64_t size = p->size;
 
-    st->st_mode = mode & ~(o->has_umask ? o->umask & 0777 : 0);
-    st->st_uid = o->uid;
-    st->st_gid = o->gid;
+    if (p->what == PLACE_TEXT)
+        size = p->text->len;
+    else if (p->what == PLACE_LINK)
+        size = strlen(p->target);
+    st->st_mode = synthetic_mode(&tree->options, p);
+    st->st_uid = tree->options.uid;
+    st->st_gid = tree->options.gid;
     st->st_nlink = p->what == PLACE_DIR ? dir_links(tree, p) : 1;
     st->st_size = (off_t)size; /* <= VD_MAX_SIZE, see blkdev.h */
     st->st_blocks = (blkcnt_t)vd_div_up(size, 512);
     st->st_blksize = p->what == PLACE_IMAGE ? IMAGE_BLKSIZE : FILE_BLKSIZE;
-    if (p->what == PLACE_TEXT)
-        fill_times(st, o->mount_time, 0); /* the text tells of this mount */
-    else
-        fill_times(st, tip->mtime_sec, tip->mtime_nsec);
+    synthetic_times(tree, p, st);
 }
 
 int tree_getattr(struct tree *tree, uint64_t node, struct stat *out, struct vd_err *err)
 {
     struct fs_attr attr = {0};
     struct stat st = {.st_ino = node};
-    struct place p;
+    VD_AUTO(place) struct place p;
     int rc = tree_find(tree, node, &p, err);
 
     if (rc)
@@ -158,7 +185,7 @@ int tree_getattr(struct tree *tree, uint64_t node, struct stat *out, struct vd_e
 bool tree_birth_time(struct tree *tree, uint64_t node, struct timespec *out)
 {
     struct fs_attr attr = {0};
-    struct place p;
+    VD_AUTO(place) struct place p;
 
     if (tree_find(tree, node, &p, NULL) || (p.what != PLACE_OBJECT && p.what != PLACE_STREAM) ||
         tree_fs_attr(&p, &attr, NULL) || !attr.btime.known)

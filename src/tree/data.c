@@ -8,6 +8,7 @@
  */
 #include "tree/tree_private.h"
 
+#include "base/cleanup.h"
 #include "base/range.h"
 
 #include <string.h>
@@ -19,11 +20,11 @@
 int tree_open(struct tree *tree, uint64_t node, bool *out_uncached, struct vd_err *err)
 {
     struct fs_attr attr = {0};
-    struct place p;
+    VD_AUTO(place) struct place p;
     int rc = tree_find(tree, node, &p, err);
 
-    if (!rc && p.what == PLACE_DIR)
-        return vd_fail(err, VD_EREFUSED, "a directory cannot be opened for reading");
+    if (!rc && (p.what == PLACE_DIR || p.what == PLACE_LINK))
+        return vd_fail(err, VD_EREFUSED, "a directory or link cannot be opened for reading");
     if (!rc && p.what == PLACE_OBJECT) {
         rc = tree_fs_attr(&p, &attr, err);
         if (!rc && attr.kind != FS_FILE)
@@ -39,14 +40,14 @@ int tree_open(struct tree *tree, uint64_t node, bool *out_uncached, struct vd_er
 int tree_read(struct tree *tree, uint64_t node, uint64_t off, void *buf, size_t len,
               size_t *out_len, struct vd_err *err)
 {
-    struct place p;
+    VD_AUTO(place) struct place p;
     uint64_t size;
     int rc = tree_find(tree, node, &p, err);
 
     if (rc)
         return rc;
-    if (p.what == PLACE_DIR)
-        return vd_fail(err, VD_EREFUSED, "a directory cannot be read as a file");
+    if (p.what == PLACE_DIR || p.what == PLACE_LINK)
+        return vd_fail(err, VD_EREFUSED, "a directory or link cannot be read as a file");
     if (p.what == PLACE_OBJECT || p.what == PLACE_STREAM)
         return fs_read(p.fs, p.id.addr, p.id.stream, off, buf, len, out_len, err);
     size = p.what == PLACE_TEXT ? p.text->len : p.size;
@@ -93,7 +94,7 @@ static int seek_image(const struct place *p, uint64_t off, bool want_data, uint6
 int tree_seek(struct tree *tree, uint64_t node, uint64_t off, bool want_data, uint64_t *out_off,
               struct vd_err *err)
 {
-    struct place p;
+    VD_AUTO(place) struct place p;
     struct stat st;
     uint64_t size;
     int rc = tree_find(tree, node, &p, err);

@@ -13,6 +13,7 @@
 #include "tree/names.h"
 #include "tree/tree_private.h"
 
+#include "base/cleanup.h"
 #include "base/limits.h"
 
 #include <stdio.h>
@@ -21,37 +22,45 @@
 /* ---- synthetic directories ---- */
 
 struct child {
-    char name[TREE_GAP_NAME_MAX];
+    const char *name; /* borrowed, or text */
+    char text[TREE_GAP_NAME_MAX];
     uint64_t node;
     mode_t type;
 };
 
 static bool set_child(struct child *out, const char *name, uint64_t node, mode_t type)
 {
-    (void)snprintf(out->name, sizeof(out->name), "%s", name);
+    out->name = name;
     out->node = node;
     out->type = type;
     return true;
 }
 
-static bool root_child(const struct tree *tree, size_t i, struct child *out)
+/* Children of the root and of snapshots/NN_…/. */
+static bool point_child(const struct tree *tree, const struct place *dir, size_t i,
+                        struct child *out)
 {
-    const struct vd_point *c = tree->c;
-    char name[32];
+    const struct vd_point *p = dir->point->p;
+    unsigned view = dir->id.view;
 
     if (i == 0)
-        return set_child(out, "disk.img", node_synthetic(0, NODE_IMAGE), S_IFREG);
+        return set_child(out, "disk.img", node_synthetic(view, NODE_IMAGE), S_IFREG);
     if (i == 1)
-        return set_child(out, "info.txt", node_synthetic(0, NODE_INFO_TEXT), S_IFREG);
+        return set_child(out, "info.txt", node_synthetic(view, NODE_INFO_TEXT), S_IFREG);
     if (i == 2)
-        return set_child(out, "info.json", node_synthetic(0, NODE_INFO_JSON), S_IFREG);
+        return set_child(out, "info.json", node_synthetic(view, NODE_INFO_JSON), S_IFREG);
     i -= 3;
-    if (i < c->n) {
-        (void)snprintf(name, sizeof(name), "p%u", c->v[i].part.number);
-        return set_child(out, name, node_synthetic((unsigned)i + 1, NODE_DIR), S_IFDIR);
+    if (i < p->n) {
+        (void)snprintf(out->text, sizeof(out->text), "p%u", p->v[i].part.number);
+        return set_child(out, out->text, node_synthetic(tree_volume_view(dir, i), NODE_DIR),
+                         S_IFDIR);
     }
-    if (i == c->n && c->table.n_gaps)
-        return set_child(out, "gaps", node_synthetic(0, NODE_GAPS), S_IFDIR);
+    i -= p->n;
+    if (i == 0 && p->table.n_gaps)
+        return set_child(out, "gaps", node_synthetic(view, NODE_GAPS), S_IFDIR);
+    i += !p->table.n_gaps;
+    if (i == 1 && view == 0 && tree->snapshots.n)
+        return set_child(out, "snapshots", node_synthetic(0, NODE_SNAPSHOTS), S_IFDIR);
     return false;
 }
 
@@ -69,7 +78,40 @@ static bool volume_child(const struct place *dir, size_t i, struct child *out)
     return false;
 }
 
-/* Child number i of a synthetic directory; false when there are no more. */
+static bool gap_child(const struct place *dir, size_t i, struct child *out)
+{
+    if (i >= dir->point->p->table.n_gaps)
+        return false;
+    tree_gap_name(dir->point->p, i, out->text);
+    return set_child(out, out->text, node_gap(dir->id.view, i), S_IFREG);
+}
+
+/* The older points, base first, then by-name/. */
+static bool snapshot_child(const struct tree *tree, size_t i, struct child *out)
+{
+    const struct snapshot_names *s = &tree->snapshots;
+
+    if (i < s->n)
+        return set_child(out, s->v[i].dir, node_synthetic(tree_point_view(i), NODE_DIR), S_IFDIR);
+    if (i == s->n && s->n_links)
+        return set_child(out, "by-name", node_synthetic(0, NODE_BY_NAME), S_IFDIR);
+    return false;
+}
+
+/* Link number i; those without a name are left out. */
+static bool name_child(const struct tree *tree, size_t i, struct child *out)
+{
+    const struct snapshot_names *s = &tree->snapshots;
+    size_t k;
+
+    for (k = 0; k < s->n; k++)
+        if (s->v[k].link && i-- == 0)
+            return set_child(out, s->v[k].link, node_synthetic(tree_point_view(k), NODE_NAME_LINK),
+                             S_IFLNK);
+    return false;
+}
+
+/* Child number i of a synthetic directory whose point is open; false when there are no more. */
 static bool synthetic_child(const struct tree *tree, const struct place *dir, uint64_t i,
                             struct child *out)
 {
@@ -77,28 +119,53 @@ static bool synthetic_child(const struct tree *tree, const struct place *dir, ui
         return false;
     if (dir->volume)
         return volume_child(dir, (size_t)i, out);
-    if (dir->id.payload == NODE_DIR)
-        return root_child(tree, (size_t)i, out);
-    if (i >= tree->c->table.n_gaps)
-        return false;
-    tree_gap_name(tree, (size_t)i, out->name);
-    out->node = node_gap(i);
-    out->type = S_IFREG;
-    return true;
+    switch ((enum node_synthetic)dir->id.payload) {
+    case NODE_DIR:
+        return point_child(tree, dir, (size_t)i, out);
+    case NODE_GAPS:
+        return gap_child(dir, (size_t)i, out);
+    case NODE_SNAPSHOTS:
+        return snapshot_child(tree, (size_t)i, out);
+    case NODE_BY_NAME:
+        return name_child(tree, (size_t)i, out);
+    case NODE_IMAGE:
+    case NODE_INFO_TEXT:
+    case NODE_INFO_JSON:
+    case NODE_NAME_LINK:
+        break;
+    }
+    return false;
 }
 
-static int lookup_synthetic(const struct tree *tree, const struct place *dir, const char *name,
+static int lookup_synthetic(struct tree *tree, struct place *dir, const char *name,
                             uint64_t *out_node, struct vd_err *err)
 {
     struct child child;
     uint64_t i;
+    int rc = tree_enter(tree, dir, err);
 
+    if (rc)
+        return rc;
     for (i = 0; synthetic_child(tree, dir, i, &child); i++)
         if (strcmp(child.name, name) == 0) {
             *out_node = child.node;
             return 0;
         }
     return vd_fail(err, VD_ENOENT, "no such name");
+}
+
+static int read_synthetic(struct tree *tree, struct place *dir, uint64_t cookie, tree_entry_fn *fn,
+                          void *ctx, struct vd_err *err)
+{
+    struct child child;
+    int rc = tree_enter(tree, dir, err);
+
+    if (rc)
+        return rc;
+    for (; synthetic_child(tree, dir, cookie, &child); cookie++)
+        if (fn(ctx, child.name, child.node, child.type, cookie + 1))
+            break;
+    return 0;
 }
 
 /* ---- directories of a file system ---- */
@@ -217,7 +284,8 @@ static int lookup_object(struct tree *tree, const struct place *dir, const char 
 int tree_lookup(struct tree *tree, uint64_t parent, const char *name, uint64_t *out_node,
                 struct vd_err *err)
 {
-    struct place dir, found;
+    VD_AUTO(place) struct place dir;
+    VD_AUTO(place) struct place found = {0};
     uint64_t node = 0;
     int rc = tree_find(tree, parent, &dir, err);
 
@@ -269,18 +337,14 @@ static int read_object(struct tree *tree, const struct place *dir, uint64_t cook
 int tree_readdir(struct tree *tree, uint64_t node, uint64_t cookie, tree_entry_fn *fn, void *ctx,
                  struct vd_err *err)
 {
-    struct place dir;
-    struct child child;
+    VD_AUTO(place) struct place dir;
     int rc = tree_find(tree, node, &dir, err);
 
     if (rc)
         return rc;
     if (dir.what == PLACE_OBJECT)
         return read_object(tree, &dir, cookie, fn, ctx, err);
-    if (dir.what != PLACE_DIR)
-        return vd_fail(err, VD_EREFUSED, "not a directory");
-    for (; synthetic_child(tree, &dir, cookie, &child); cookie++)
-        if (fn(ctx, child.name, child.node, child.type, cookie + 1))
-            break;
-    return 0;
+    if (dir.what == PLACE_DIR)
+        return read_synthetic(tree, &dir, cookie, fn, ctx, err);
+    return vd_fail(err, VD_EREFUSED, "not a directory");
 }

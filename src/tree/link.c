@@ -3,19 +3,25 @@
 #include "tree/links.h"
 #include "tree/tree_private.h"
 
+#include "base/cleanup.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 int tree_readlink(struct tree *tree, uint64_t node, unsigned depth, char **out, struct vd_err *err)
 {
     struct vd_str shown = VD_STR_INIT;
-    struct place p;
+    VD_AUTO(place) struct place p;
     char *raw = NULL;
     size_t len = 0;
     int rc = tree_find(tree, node, &p, err);
 
     if (rc)
         return rc;
+    if (p.what == PLACE_LINK) { /* ours: a name next to it */
+        *out = strdup(p.target);
+        return *out ? 0 : vd_fail(err, VD_ENOMEM, "no memory for a link target");
+    }
     if (p.what != PLACE_OBJECT)
         return vd_fail(err, VD_EUSAGE, "not a symbolic link");
     rc = fs_readlink(p.fs, p.id.addr, &raw, &len, err);

@@ -46,8 +46,9 @@ int listing_cache_new(struct listing_cache **out, struct vd_err *err)
 
 static struct listing_private **bucket_of(struct listing_cache *c, unsigned view, uint64_t addr)
 {
-    uint64_t x = (addr ^ (uint64_t)view << 48 ^ c->key.k0) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = (addr + view * UINT64_C(0xc2b2ae3d27d4eb4f)) ^ c->key.k0;
 
+    x *= UINT64_C(0x9e3779b97f4a7c15);
     return &c->bucket[(x >> 32) % N_BUCKETS];
 }
 

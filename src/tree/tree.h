@@ -2,9 +2,12 @@
 /*
  * The tree that a mount shows, as pure functions of node numbers: no FUSE, no libtsk.
  *
- *   /            disk.img info.txt info.json pN/ gaps/
+ *   /            disk.img info.txt info.json pN/ gaps/ snapshots/
  *   pN/          volume.img info.txt fs/
  *   gaps/        START-END.img (bytes, decimal)
+ *   snapshots/   NN_FILE/ by-name/      when the chain has older points than the one shown
+ *   NN_FILE/     disk.img info.txt info.json pN/ gaps/
+ *   by-name/     NAME -> ../NN_FILE     when the virtual machine's files name snapshots
  *
  * Node numbers (node.h) carry everything needed to find the object again: the tree keeps no table
  * that grows with what was visited, numbers are the same in every mount of the same image, and any
@@ -40,6 +43,10 @@ struct tree_options {
     bool evidence_permissions;
     enum tree_symlinks symlinks;
     int64_t mount_time; /* seconds: times of synthetic files without better ones */
+    /* Called once for each older point that somebody looked into, before anything of it is shown;
+     * may be NULL.  Any thread. */
+    void (*point_opened)(void *ctx, const struct vd_point *point);
+    void *point_opened_ctx;
 };
 
 struct tree;
@@ -50,7 +57,10 @@ int tree_new(const struct vd_case *c, const struct tree_options *options, const 
 void tree_free(struct tree *tree);
 
 /* Attributes as stat(2) shows them: st_ino = node number; never an execute bit on a regular file,
- * never a write bit, never setuid/setgid/sticky. */
+ * never a write bit, never setuid/setgid/sticky.  Every function here that is given a node in an
+ * older point opens that point first if need be and may block on the evidence meanwhile; the
+ * directory snapshots/NN_FILE itself is described without opening it (link count 1: the number of
+ * its directories is not known). */
 int tree_getattr(struct tree *tree, uint64_t node, struct stat *out, struct vd_err *err);
 
 /* Birth time for statx-like callers and xattrs; false when unknown. */

@@ -12,6 +12,12 @@
  *
  *   kind        file directory symlink char-device block-device fifo socket stream;
  *               disk volume gap info synthetic for what is not in a file system
+ *   point       of everything under snapshots/NN_…, and of the root of a chain: number of the point
+ *               in time, counted from the base
+ *   member      of snapshots/NN_…, of links to it, and of the root: file name of the newest member
+ *               that makes this point
+ *   snapshot, snapshot_description, snapshot_created
+ *               likewise: what the virtual machine's files say of the snapshot that froze it
  *   start       disk offset of a volume image or gap, bytes
  *   address     address of the object in its file system (inode number, MFT entry)
  *   stream_id   NTFS attribute id of a stream
@@ -29,6 +35,7 @@
 #include "tree/timetext.h"
 #include "tree/tree_private.h"
 
+#include "base/cleanup.h"
 #include "base/limits.h"
 
 #include <inttypes.h>
@@ -41,6 +48,7 @@
 
 /* What a getter gets.  `attr` is zero for what is not in a file system. */
 struct subject {
+    const struct chain *chain;
     struct place place;
     bool in_fs;
     struct fs_attr attr;
@@ -60,6 +68,7 @@ static int get_kind(const struct subject *s, struct vd_str *out, struct vd_err *
     (void)err;
     switch (s->place.what) {
     case PLACE_DIR:
+    case PLACE_LINK:
         break;
     case PLACE_IMAGE:
         text = s->place.volume ? "volume" : s->place.id.kind == NODE_GAP ? "gap" : "disk";
@@ -74,6 +83,76 @@ static int get_kind(const struct subject *s, struct vd_str *out, struct vd_err *
         text = "stream";
         break;
     }
+    vd_str_add(out, text);
+    return 0;
+}
+
+/* Is it the top of a point, or a link to it? */
+static bool is_point(const struct subject *s)
+{
+    const struct node *id = &s->place.id;
+
+    return s->chain->n > 1 && id->kind == NODE_SYNTHETIC && !node_view_volume(id->view) &&
+           (id->payload == NODE_DIR || id->payload == NODE_NAME_LINK);
+}
+
+static int get_point(const struct subject *s, struct vd_str *out, struct vd_err *err)
+{
+    (void)err;
+    if (!node_view_point(s->place.id.view) && !is_point(s))
+        return -VD_ENOENT;
+    vd_str_addf(out, "%zu", case_point_number(s->chain, s->place.member));
+    return 0;
+}
+
+static int get_member(const struct subject *s, struct vd_str *out, struct vd_err *err)
+{
+    (void)err;
+    if (!is_point(s))
+        return -VD_ENOENT;
+    vd_str_add(out, s->chain->v[s->place.member]->name);
+    return 0;
+}
+
+/* What the virtual machine's files say of the point, or NULL. */
+static const struct chain_name *name_of(const struct subject *s)
+{
+    return is_point(s) && s->chain->name ? &s->chain->name[s->place.member] : NULL;
+}
+
+static int get_snapshot(const struct subject *s, struct vd_str *out, struct vd_err *err)
+{
+    const struct chain_name *name = name_of(s);
+
+    (void)err;
+    if (!name || !name->name)
+        return -VD_ENOENT;
+    vd_str_add(out, name->name);
+    return 0;
+}
+
+static int get_snapshot_description(const struct subject *s, struct vd_str *out, struct vd_err *err)
+{
+    const struct chain_name *name = name_of(s);
+
+    if (!name || !name->description)
+        return -VD_ENOENT;
+    if (strlen(name->description) > XATTR_SIZE_MAX)
+        return vd_fail(err, VD_ELIMIT,
+                       "the description is longer than an extended attribute can be");
+    vd_str_add(out, name->description);
+    return 0;
+}
+
+static int get_snapshot_created(const struct subject *s, struct vd_str *out, struct vd_err *err)
+{
+    const struct chain_name *name = name_of(s);
+    char text[TIMETEXT_MAX];
+
+    (void)err;
+    if (!name || !name->has_created)
+        return -VD_ENOENT;
+    timetext_format(name->created_sec, name->created_nsec, text);
     vd_str_add(out, text);
     return 0;
 }
@@ -251,6 +330,11 @@ static const struct {
     getter *get;
 } table[] = {
     {"kind", get_kind},
+    {"point", get_point},
+    {"member", get_member},
+    {"snapshot", get_snapshot},
+    {"snapshot_description", get_snapshot_description},
+    {"snapshot_created", get_snapshot_created},
     {"start", get_start},
     {"address", get_address},
     {"stream_id", get_stream_id},
@@ -275,12 +359,18 @@ static const struct {
 
 #define TABLE_N (sizeof(table) / sizeof(table[0]))
 
+static void vd_auto_subject(struct subject *s)
+{
+    tree_leave(&s->place);
+}
+
 static int find_subject(struct tree *tree, uint64_t node, struct subject *out, struct vd_err *err)
 {
     int rc = tree_find(tree, node, &out->place, err);
 
     if (rc)
         return rc;
+    out->chain = tree->chain;
     out->in_fs = out->place.what == PLACE_OBJECT || out->place.what == PLACE_STREAM;
     return out->in_fs ? tree_fs_attr(&out->place, &out->attr, err) : 0;
 }
@@ -301,14 +391,14 @@ int tree_listxattr(struct tree *tree, uint64_t node, char **out, size_t *out_len
                    struct vd_err *err)
 {
     struct vd_str names = VD_STR_INIT;
-    struct subject s = {0};
+    VD_AUTO(subject) struct subject s = {0};
     const char *prefix = PREFIX;
     size_t i;
     int rc = find_subject(tree, node, &s, err);
 
     if (rc)
         return rc;
-    if (s.in_fs && s.attr.kind != FS_FILE && s.attr.kind != FS_DIR)
+    if (s.place.what == PLACE_LINK || (s.in_fs && s.attr.kind != FS_FILE && s.attr.kind != FS_DIR))
         prefix = SHORT;
     for (i = 0; i < TABLE_N; i++) {
         struct vd_str value = VD_STR_INIT;
@@ -327,7 +417,7 @@ int tree_getxattr(struct tree *tree, uint64_t node, const char *name, char **out
                   struct vd_err *err)
 {
     struct vd_str value = VD_STR_INIT;
-    struct subject s = {0};
+    VD_AUTO(subject) struct subject s = {0};
     size_t i;
     int rc;
 

@@ -110,7 +110,7 @@ static void numbers_of_nothing(void **state)
     struct fixture *f = *state;
     const uint64_t numbers[] = {0,
                                 6,
-                                node_gap(2),
+                                node_gap(0, 2),
                                 node_synthetic(3, NODE_DIR),
                                 node_object(3, 2, 0),
                                 node_object(1, 99, 0),
@@ -435,7 +435,7 @@ static void extended_attributes(void **state)
     free(list);
     assert_string_equal(xattr(f, fixture_find(f, TREE_ROOT, "disk.img"), "user.vdiskfs.kind"),
                         "disk");
-    assert_string_equal(xattr(f, node_gap(1), "user.vdiskfs.start"), "655360");
+    assert_string_equal(xattr(f, node_gap(0, 1), "user.vdiskfs.start"), "655360");
     assert_string_equal(xattr(f, node_synthetic(2, NODE_IMAGE), "user.vdiskfs.start"), "524288");
     assert_string_equal(xattr(f, node_synthetic(2, NODE_IMAGE), "user.vdiskfs.kind"), "volume");
 }
