@@ -96,6 +96,9 @@ int vhdx_header_choose(const uint8_t *first, const uint8_t *second, struct vhdx_
                        "both headers have the sequence number %" PRIu64 " but differ: none is "
                        "current",
                        h[0].sequence);
+    if (h[0].sequence == h[1].sequence)
+        vd_fact_add(facts, VD_FACT_INFO, "headers",
+                    "both are the same to the last byte, as Disk2vhd writes them");
     *out = h[h[1].sequence > h[0].sequence ? 1 : 0];
     return 0;
 }
@@ -142,6 +145,9 @@ static int add_region(const uint8_t *entry, struct vhdx_regions *regions, struct
     if (!known && (vd_le32(entry + 28) & 1))
         return vd_fail(err, VD_EUNSUPPORTED, "the required region %s is not known", text);
     if (!known) {
+        if (regions->n_unknown < VHDX_UNKNOWN_KEPT)
+            regions->unknown[regions->n_unknown] =
+                (struct vhdx_region){vd_le64(entry + 16), vd_le32(entry + 24)};
         regions->n_unknown++;
         return 0;
     }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VHDX metadata region ([MS-VHDX] 2.6): the table, the known items, and the parent locator of
- * differencing files.  The region has no checksum, so every field is checked against its bounds and
- * the others.  Pure functions: any thread.
+ * VHDX metadata region ([MS-VHDX] 2.6): the table and the known items but for the parent locator
+ * (locator.c).  The region has no checksum, so every field is checked against its bounds and the
+ * others.  The required flag of a known item is not looked at: early images lack it.  Pure functions:
+ * any thread.
  */
 #include "vhdx.h"
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/range.h"
-#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -56,6 +56,11 @@ static const struct {
                              "parent locator",
                              0},
 };
+
+const char *vhdx_item_name(enum vhdx_item_kind kind)
+{
+    return known_items[kind].name;
+}
 
 /* ---- the table ---- */
 
@@ -118,7 +123,7 @@ static int add_item(unsigned index, const uint8_t *entry, struct span place,
         if (items->item[kind].present)
             return vd_fail(err, VD_ECORRUPT, "metadata table: the %s is there twice",
                            known_items[kind].name);
-        items->item[kind] = (struct vhdx_item){true, place.off, place.len};
+        items->item[kind] = (struct vhdx_item){true, flags & FLAG_REQUIRED, place.off, place.len};
         return 0;
     }
     vhdx_guid_text(&guid, text);
@@ -222,59 +227,5 @@ int vhdx_metadata_validate(const struct vhdx_metadata *metadata, struct vd_err *
                        "metadata: a virtual disk size of %" PRIu64
                        " bytes is not possible (whole sectors, at most 64 TiB)",
                        metadata->disk_size);
-    return 0;
-}
-
-/* ---- parent locator ---- */
-
-/* One string of the locator as UTF-8; false: outside the item. */
-static bool locator_text(const uint8_t *bytes, size_t len, uint32_t off, uint16_t text_len,
-                         char *dst, size_t size)
-{
-    if (!vd_range_inside(off, text_len, len))
-        return false;
-    (void)vd_utf16_to_utf8(bytes + off, text_len / 2, false, dst, size, NULL);
-    return true;
-}
-
-int vhdx_locator_decode(const uint8_t *bytes, size_t len, struct vhdx_locator *out,
-                        struct vd_err *err)
-{
-    struct vhdx_locator l = {0};
-    const struct {
-        const char *key;
-        char *dst;
-        size_t size;
-    } keys[] = {
-        {"parent_linkage", l.linkage, sizeof(l.linkage)},
-        {"parent_linkage2", l.linkage2, sizeof(l.linkage2)},
-        {"relative_path", l.relative, sizeof(l.relative)},
-        {"volume_path", l.volume, sizeof(l.volume)},
-        {"absolute_win32_path", l.absolute, sizeof(l.absolute)},
-    };
-    unsigned n, i;
-    size_t k;
-
-    if (len < 20)
-        return vd_fail(err, VD_ECORRUPT, "parent locator: too short");
-    n = vd_le16(bytes + 18);
-    if (!vd_range_inside(20, (uint64_t)n * 12, len))
-        return vd_fail(err, VD_ECORRUPT, "parent locator: %u entries do not fit in %zu bytes", n,
-                       len);
-    for (i = 0; i < n; i++) {
-        const uint8_t *e = bytes + 20 + 12 * (size_t)i;
-        uint32_t value_off = vd_le32(e + 4);
-        uint16_t value_len = vd_le16(e + 10);
-        char key[64];
-
-        if (!locator_text(bytes, len, vd_le32(e), vd_le16(e + 8), key, sizeof(key)))
-            return vd_fail(err, VD_ECORRUPT, "parent locator: key %u is not inside the item", i);
-        for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
-            if (strcmp(key, keys[k].key) == 0 &&
-                !locator_text(bytes, len, value_off, value_len, keys[k].dst, keys[k].size))
-                return vd_fail(err, VD_ECORRUPT,
-                               "parent locator: the value of %s is not inside the item", key);
-    }
-    *out = l;
     return 0;
 }

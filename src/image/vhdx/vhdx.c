@@ -2,8 +2,8 @@
 /*
  * The VHDX format ([MS-VHDX]): probe and open.  Order matters: headers, then the log (its replay
  * may change everything that follows), then region tables, metadata, BAT.  The replay happens in
- * memory, over the evidence.  Differencing files are recognised and refused with the parent that
- * they name. No state; any thread.
+ * memory, over the evidence.  A file is known by the DataWriteGuid of its current header: headers are
+ * never written through the log (2.3), so a pending log does not change it.  No state; any thread.
  */
 #include "vhdx.h"
 
@@ -189,39 +189,31 @@ static int read_values(struct blkdev *base, const struct vhdx_region *region,
     return rc;
 }
 
-static int refuse_differencing(struct blkdev *base, const struct vhdx_region *region,
-                               const struct vhdx_item *item, struct vd_err *err)
+/* 2.6.2.6: what a differencing file says of its parent. */
+static int read_parent(struct blkdev *base, const struct vhdx_region *region,
+                       const struct vhdx_item *item, struct image *out, struct vd_err *err)
 {
     VD_AUTO(free) uint8_t *raw = NULL;
-    struct vd_err why = VD_ERR_INIT;
-    struct vhdx_locator l;
-    int rc = -VD_ECORRUPT;
+    int rc;
 
-    if (item->present && item->len) {
-        raw = malloc(item->len);
-        rc = raw ? read_item(base, region, item, raw, item->len, &why) : -VD_ENOMEM;
-        if (rc == 0)
-            rc = vhdx_locator_decode(raw, item->len, &l, &why);
-    }
+    if (!item->present || item->len == 0)
+        return vd_fail(err, VD_ECORRUPT,
+                       "metadata: this is a differencing disk, but its parent locator is missing");
+    raw = malloc(item->len);
+    if (!raw)
+        return vd_fail(err, VD_ENOMEM, "parent locator: out of memory");
+    rc = read_item(base, region, item, raw, item->len, err);
     if (rc)
-        return vd_fail(err, VD_EUNSUPPORTED,
-                       "this is a differencing disk: differencing VHDX is not supported, and its "
-                       "parent locator is damaged or missing%s%s",
-                       why.msg[0] ? ": " : "", why.msg);
-    /* The second identity is all zeros except while a parent is being merged. */
-    if (strcmp(l.linkage2, "{00000000-0000-0000-0000-000000000000}") == 0)
-        l.linkage2[0] = '\0';
-    return vd_fail(err, VD_EUNSUPPORTED,
-                   "this is a differencing disk: differencing VHDX is not supported.  Its parent "
-                   "is \"%s\" (absolute: \"%s\"), identity %s%s%s",
-                   l.relative[0] ? l.relative : l.volume, l.absolute,
-                   l.linkage[0] ? l.linkage : "not said", l.linkage2[0] ? " or " : "", l.linkage2);
+        return vd_prefix(err, rc, "parent locator");
+    rc = vhdx_parent_take(raw, item->len, out, err);
+    return vd_prefix(err, rc, "this is a differencing disk");
 }
 
 static int read_metadata(struct blkdev *base, const struct vhdx_region *region,
-                         struct vhdx_metadata *out, struct vd_facts *facts, struct vd_err *err)
+                         struct vhdx_metadata *out, struct image *image, struct vd_err *err)
 {
     VD_AUTO(free) uint8_t *raw = malloc(VHDX_TABLE_SIZE);
+    struct vd_facts *facts = &image->facts;
     struct vhdx_items items;
     int rc;
 
@@ -236,11 +228,13 @@ static int read_metadata(struct blkdev *base, const struct vhdx_region *region,
     if (rc)
         return rc;
     if (out->has_parent)
-        return refuse_differencing(base, region, &items.item[VHDX_PARENT_LOCATOR], err);
-    /* The region has no checksum: a lost bit must not turn a child into a whole disk. */
-    if (items.item[VHDX_PARENT_LOCATOR].present)
-        return vd_fail(err, VD_ECORRUPT,
-                       "metadata: there is a parent locator in a file that says it has no parent");
+        rc = read_parent(base, region, &items.item[VHDX_PARENT_LOCATOR], image, err);
+    else if (items.item[VHDX_PARENT_LOCATOR].present)
+        /* The region has no checksum: a lost bit must not turn a child into a whole disk. */
+        rc = vd_fail(err, VD_ECORRUPT,
+                     "metadata: there is a parent locator in a file that says it has no parent");
+    if (rc)
+        return rc;
     if (items.n_unknown)
         vd_fact_add(facts, VD_FACT_INFO, "unknown_metadata", "%u items, %u of them of the user",
                     items.n_unknown, items.n_user);
@@ -271,47 +265,73 @@ static void add_facts(const struct vhdx_header *header, const struct vhdx_metada
     vd_fact_add(facts, VD_FACT_INFO, "physical_sector_size", "%" PRIu32, metadata->physical_sector);
 }
 
-static int open_file(struct blkdev *file, const char *name, struct image *out, struct vd_err *err)
+static const char *kind_of(const struct vhdx_metadata *metadata)
+{
+    if (metadata->has_parent)
+        return "differencing"; /* LeaveBlockAllocated is ignored then (2.6.2.1) */
+    return metadata->fixed ? "fixed" : "dynamic";
+}
+
+/* Everything but the disk.  *out_base: what the rest is read from; the caller's. */
+static int read_structures(struct blkdev *file, struct vhdx_layout *layout,
+                           struct blkdev **out_base, struct image *out, struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *base = NULL;
-    struct vhdx_layout layout = {0};
     char text[VHDX_GUID_TEXT_MAX];
-    struct vhdx_header header;
     int rc;
 
+    layout->file = file;
     rc = read_identifier(file, &out->facts, err);
     if (rc == 0)
-        rc = read_header(file, &header, &out->facts, err);
+        rc = read_header(file, &layout->header, &out->facts, err);
     if (rc == 0)
-        rc = replay_log(file, &header, &base, &out->facts, err);
+        rc = replay_log(file, &layout->header, &base, &out->facts, err);
     if (rc || !base)
         return rc;
-    rc = read_regions(base, &header, &layout.regions, &out->facts, err);
+    rc = read_regions(base, &layout->header, &layout->regions, &out->facts, err);
     if (rc == 0)
-        rc = read_metadata(base, &layout.regions.metadata, &layout.metadata, &out->facts, err);
+        rc = read_metadata(base, &layout->regions.metadata, &layout->metadata, out, err);
     if (rc)
         return rc;
-    if (vd_range_inside(header.log_off, header.log_len, base->size))
-        layout.log = (struct vhdx_region){header.log_off, header.log_len};
-    add_facts(&header, &layout.metadata, &out->facts);
-    (void)snprintf(out->kind, sizeof(out->kind), "%s", layout.metadata.fixed ? "fixed" : "dynamic");
-    if (!vhdx_guid_zero(&header.data_write)) {
-        vhdx_guid_text(&header.data_write, text);
+    if (vd_range_inside(layout->header.log_off, layout->header.log_len, base->size))
+        layout->log = (struct vhdx_region){layout->header.log_off, layout->header.log_len};
+    (void)snprintf(out->kind, sizeof(out->kind), "%s", kind_of(&layout->metadata));
+    if (!vhdx_guid_zero(&layout->header.data_write)) {
+        vhdx_guid_text(&layout->header.data_write, text);
         (void)snprintf(out->identity, sizeof(out->identity), "guid:%s", text);
     }
-    return vhdx_disk_new(base, &layout, name, &out->dev, &out->facts, err);
+    *out_base = vd_take(&base);
+    return 0;
 }
 
 static int vhdx_open(struct blkdev *file, const char *name, const struct blk_source *source,
                      unsigned dir, struct image *out, struct vd_err *err)
 {
+    VD_AUTO(blk) struct blkdev *base = NULL;
+    struct vhdx_layout layout = {0};
+    int rc = read_structures(file, &layout, &base, out, err);
+
     (void)source;
     (void)dir;
-    return image_named(err, open_file(file, name, out, err), name);
+    if (rc == 0) {
+        add_facts(&layout.header, &layout.metadata, &out->facts);
+        rc = vhdx_disk_new(base, &layout, name, &out->dev, &out->facts, err);
+    }
+    return image_named(err, rc, name);
+}
+
+static int vhdx_identify(struct blkdev *file, const char *name, struct image *out,
+                         struct vd_err *err)
+{
+    VD_AUTO(blk) struct blkdev *base = NULL;
+    struct vhdx_layout layout = {0};
+
+    return image_named(err, read_structures(file, &layout, &base, out, err), name);
 }
 
 const struct image_format image_format_vhdx = {
     .name = "vhdx",
     .probe = vhdx_probe,
     .open = vhdx_open,
+    .identify = vhdx_identify,
 };

@@ -64,9 +64,13 @@ struct vhdx_region {
     uint64_t off, len; /* bytes; len 0 = not there */
 };
 
+/* Unknown regions whose place is kept; the table has room for 2,047, products write none. */
+#define VHDX_UNKNOWN_KEPT 8u
+
 struct vhdx_regions {
     struct vhdx_region bat, metadata;
     unsigned n_unknown; /* entries that nobody knows and nobody requires */
+    struct vhdx_region unknown[VHDX_UNKNOWN_KEPT]; /* the first of them, not validated */
 };
 
 /* Decodes a region table of 64 KiB.  VD_ECORRUPT: signature, checksum, double entry;
@@ -93,6 +97,7 @@ enum vhdx_item_kind {
 
 struct vhdx_item {
     bool present;
+    bool required;     /* marked so; readers of this item need no mark */
     uint32_t off, len; /* bytes; off from the start of the region */
 };
 
@@ -116,6 +121,9 @@ struct vhdx_metadata {
 int vhdx_items_decode(const uint8_t *bytes, size_t len, uint64_t region_len, struct vhdx_items *out,
                       struct vd_err *err);
 
+/* "virtual disk size" …; never NULL. */
+const char *vhdx_item_name(enum vhdx_item_kind kind);
+
 /* Decodes the value `bytes` of one known item (not of the parent locator) into `out`.  Pure. */
 int vhdx_value_decode(enum vhdx_item_kind kind, const uint8_t *bytes, size_t len,
                       struct vhdx_metadata *out, struct vd_err *err);
@@ -123,15 +131,34 @@ int vhdx_value_decode(enum vhdx_item_kind kind, const uint8_t *bytes, size_t len
 /* Checks the values against each other and the specification's bounds.  Pure. */
 int vhdx_metadata_validate(const struct vhdx_metadata *metadata, struct vd_err *err);
 
-/* What a parent locator says (2.6.2.6); UTF-8, printable forms are the caller's business. */
-struct vhdx_locator {
-    char linkage[80], linkage2[80];
-    char relative[512], volume[512], absolute[512];
+/* ---- parent locator (2.6.2.6) ---- */
+
+/* A value: UTF-16LE in the bytes of the item, without trailing NULs.  n_units 0 = not there. */
+struct vhdx_text {
+    const uint8_t *p; /* borrowed */
+    size_t n_units;
 };
 
-/* Decodes a parent locator item.  VD_ECORRUPT: a key or value outside the item.  Pure. */
+struct vhdx_locator {
+    struct vhdx_text linkage, linkage2;          /* identities of the parent, as text */
+    struct vhdx_text relative, volume, absolute; /* its paths */
+    unsigned n_unknown;                          /* keys that nobody knows */
+};
+
+/* Decodes a parent locator item; `out` points into `bytes`.  VD_EUNSUPPORTED: a parent of another kind
+ * than a VHDX file.  VD_ECORRUPT: a key or value outside the item, of an odd length or with a NUL
+ * inside, or a known key twice.  Pure. */
 int vhdx_locator_decode(const uint8_t *bytes, size_t len, struct vhdx_locator *out,
                         struct vd_err *err);
+
+/* "{83ED0EC3-24C8-49A6-A959-5E4BF1288BFB}", any case, as the GUID's bytes.  False: it is no GUID. */
+bool vhdx_guid_parse(const struct vhdx_text *text, struct vhdx_guid *out);
+
+struct image;
+
+/* Fills the parent fields of `out` from a locator item and reports to its facts.  A locator without a
+ * usable identity gives a child that no parent fits. */
+int vhdx_parent_take(const uint8_t *bytes, size_t len, struct image *out, struct vd_err *err);
 
 /* ---- log (2.3) ---- */
 
@@ -165,14 +192,17 @@ int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8
 /* ---- the disk ---- */
 
 struct vhdx_layout {
+    struct blkdev
+        *file; /* as it lies there, not replayed; borrowed, kept alive by the disk's base */
+    struct vhdx_header header;
     struct vhdx_metadata metadata;
     struct vhdx_regions regions;
-    struct vhdx_region log;
+    struct vhdx_region log; /* len 0: its place is impossible, and nobody needs it */
 };
 
-/* The disk of a fixed or dynamic file.  `base` is the file, or the replayed view of it.  Looks once
- * over the BAT and reports to `facts`.  Takes a reference of its own to `base`.
- * `name` is the file's, for messages. */
+/* The disk of a file of any kind; in a differencing one BLK_ABSENT where the parent answers.  `base` is
+ * the file, or the replayed view of it.  Looks once over the BAT and reports to `facts`.  Takes a
+ * reference of its own to `base`.  `name` is the file's, for messages. */
 int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *name,
                   struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
 

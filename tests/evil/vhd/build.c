@@ -233,6 +233,38 @@ static void make_metadata(uint8_t *file, uint64_t size)
     vd_put_le32(m + VHDX_T_PHYSICAL, 4096);
 }
 
+static size_t put_utf16(uint8_t *p, const char *text)
+{
+    size_t n = strlen(text), i;
+
+    for (i = 0; i < n; i++)
+        vd_put_le16(p + 2 * i, (uint8_t)text[i]);
+    return 2 * n;
+}
+
+size_t vhdx_make_locator(uint8_t *p, const char *const (*pairs)[2], unsigned n)
+{
+    static const uint8_t type[16] = {0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a,
+                                     0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13};
+    size_t at = 20 + (size_t)12 * n;
+    unsigned i;
+
+    memset(p, 0, at);
+    memcpy(p, type, sizeof(type));
+    vd_put_le16(p + 18, (uint16_t)n);
+    for (i = 0; i < n; i++) {
+        uint8_t *e = p + 20 + (size_t)12 * i;
+
+        vd_put_le32(e, (uint32_t)at);
+        vd_put_le16(e + 8, (uint16_t)put_utf16(p + at, pairs[i][0]));
+        at += vd_le16(e + 8);
+        vd_put_le32(e + 4, (uint32_t)at);
+        vd_put_le16(e + 10, (uint16_t)put_utf16(p + at, pairs[i][1]));
+        at += vd_le16(e + 10);
+    }
+    return at;
+}
+
 struct built build_vhdx(uint32_t n_blocks, const uint8_t *state, uint64_t seed,
                         struct built *out_disk)
 {
@@ -387,6 +419,11 @@ int open_bytes(const struct image_format *format, const void *bytes, size_t len,
 
 void close_image(struct image *image)
 {
+    unsigned i;
+
+    for (i = 0; i < image->n_parent_hints; i++)
+        free(image->parent_hint[i]);
+    free(image->parent_path);
     blk_unref(image->dev);
     vd_facts_clear(&image->facts);
     memset(image, 0, sizeof(*image));

@@ -69,6 +69,9 @@ struct built build_vhdx(uint32_t n_blocks, const uint8_t *state, uint64_t seed,
 void vhdx_add_item(uint8_t *file, const uint8_t guid[16], uint32_t off, uint32_t len,
                    uint32_t flags);
 
+/* Writes a parent locator of keys and values (ASCII) to `p`; returns its length. */
+size_t vhdx_make_locator(uint8_t *p, const char *const (*pairs)[2], unsigned n);
+
 /* ---- log ---- */
 
 struct log_write {

@@ -237,12 +237,15 @@ static void states_that_are_not_allowed(void **state)
     vd_put_le64(bat(3), VHDX_T_BLOCKS | 4);
     only_unreadable(3 << 20, 4 << 20, "is not valid", "first: block 3");
     vd_put_le64(bat(3), VHDX_T_BLOCKS | 5);
-    only_unreadable(3 << 20, 4 << 20, "is not valid", "first: block 3");
+    only_unreadable(3 << 20, 4 << 20, "the state 5 is reserved (it was UNMAPPED in a draft)",
+                    "first: block 3");
     vd_put_le64(bat(3), VHDX_T_BLOCKS | 7);
     only_unreadable(3 << 20, 4 << 20, "partially present in a file that has no parent",
                     "first: block 3");
-    vd_put_le64(bat(3), VHDX_T_BLOCKS | 0x1006); /* reserved bits */
-    only_unreadable(3 << 20, 4 << 20, "is not valid", "first: block 3");
+    vd_put_le64(bat(3), VHDX_T_BLOCKS | 0x1006);
+    only_unreadable(3 << 20, 4 << 20, "is not valid: reserved bits", "first: block 3");
+    vd_put_le64(bat(3), 0x80002); /* of a state that would be zeros */
+    only_unreadable(3 << 20, 4 << 20, "is not valid: reserved bits", "first: block 3");
 }
 
 static void truncated(void **state)
@@ -263,42 +266,47 @@ static void truncated(void **state)
     b.len = full;
 }
 
-static size_t add_locator(void)
+static const uint8_t locator_guid[16] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
+                                         0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
+
+static void opens(const char *identity, const char *warning)
 {
-    static const uint8_t guid[16] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
-                                     0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
-    static const char *const text[] = {"parent_linkage", "{01234567}", "relative_path",
-                                       ".\\base.vhdx"};
-    uint8_t *p = meta(VHDX_T_LOCATOR);
-    size_t at = 20 + 2 * 12, i, k;
+    struct vd_err err = VD_ERR_INIT;
+    struct image image;
 
-    vhdx_add_item(b.p, guid, VHDX_T_LOCATOR, 4096, 4);
-    p[18] = 2;
-    for (i = 0; i < 4; i++) {
-        uint8_t *e = p + 20 + 12 * (i / 2);
-
-        vd_put_le32(e + 4 * (i % 2), (uint32_t)at);
-        vd_put_le16(e + 8 + 2 * (i % 2), (uint16_t)(2 * strlen(text[i])));
-        for (k = 0; text[i][k]; k++, at += 2)
-            p[at] = (uint8_t)text[i][k];
-    }
-    return at;
+    assert_ok(open_bytes(&image_format_vhdx, b.p, b.len, &image, &err));
+    assert_true(image.has_parent);
+    assert_string_equal(image.kind, "differencing");
+    assert_string_equal(image.parent_identity[0], identity);
+    assert_true(!warning || has_warning(&image, warning));
+    close_image(&image);
 }
 
 static void differencing(void **state)
 {
+    static const char *const pairs[][2] = {{"parent_linkage", "{01234567}"},
+                                           {"relative_path", ".\\base.vhdx"}};
+    uint8_t *locator = meta(VHDX_T_LOCATOR);
+
     (void)state;
-    add_locator();
+    vhdx_make_locator(locator, pairs, 2);
+    vhdx_add_item(b.p, locator_guid, VHDX_T_LOCATOR, 4096, 4);
     refused(VD_ECORRUPT, "there is a parent locator in a file that says it has no parent");
     meta(VHDX_T_PARAMS)[4] = 2;
-    refused(VD_EUNSUPPORTED, "this is a differencing disk");
-    refused(VD_EUNSUPPORTED, "\".\\base.vhdx\"");
-    refused(VD_EUNSUPPORTED, "identity {01234567}");
-    vd_put_le16(meta(VHDX_T_LOCATOR + 18), 60000);
-    refused(VD_EUNSUPPORTED, "parent locator is damaged or missing: parent locator: 60000 entries");
+    opens("", "parent_linkage \"{01234567}\" is no GUID"); /* nobody fits such a child */
+    locator[0] ^= 1;
+    refused(VD_EUNSUPPORTED, "parents of the kind b04aefb6-d19e-4a81-b789-25b8e9445913");
+    locator[0] ^= 1;
+    vd_put_le16(locator + 18, 60000);
+    refused(VD_ECORRUPT, "this is a differencing disk: parent locator: 60000 entries");
+    vd_put_le16(locator + 18, 0);
+    opens("", "names no identity");
+    vd_put_le32(meta(32 + 32 * 5 + 16), 0); /* present but empty */
+    vd_put_le32(meta(32 + 32 * 5 + 20), 0);
+    refused(VD_ECORRUPT, "its parent locator is missing");
     meta(32 + 32 * 5)[0] ^= 1;
     meta(32 + 32 * 5)[24] = 0;
-    refused(VD_EUNSUPPORTED, "parent locator is damaged or missing");
+    refused(VD_ECORRUPT, "its parent locator is missing");
 }
 
 static void log_place(void **state)

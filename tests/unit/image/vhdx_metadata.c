@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pure part of VHDX's metadata: table, values, parent locator. */
+/* The pure part of VHDX's metadata: table and values. */
 #include "testlib.h"
 
 #include "../../evil/vhd/build.h"
@@ -154,62 +154,6 @@ static void values(void **state)
                  "file parameters has 4 bytes instead of 8");
 }
 
-/* ---- parent locator ---- */
-
-static size_t put_utf16(uint8_t *p, const char *text)
-{
-    size_t n = strlen(text), i;
-
-    for (i = 0; i < n; i++)
-        vd_put_le16(p + 2 * i, (uint8_t)text[i]);
-    return 2 * n;
-}
-
-static size_t make_locator(uint8_t *p, const char *const (*pairs)[2], unsigned n)
-{
-    size_t at = 20 + (size_t)12 * n;
-    unsigned i;
-
-    memset(p, 0, at);
-    vd_put_le16(p + 18, (uint16_t)n);
-    for (i = 0; i < n; i++) {
-        uint8_t *e = p + 20 + (size_t)12 * i;
-
-        vd_put_le32(e, (uint32_t)at);
-        vd_put_le16(e + 8, (uint16_t)put_utf16(p + at, pairs[i][0]));
-        at += vd_le16(e + 8);
-        vd_put_le32(e + 4, (uint32_t)at);
-        vd_put_le16(e + 10, (uint16_t)put_utf16(p + at, pairs[i][1]));
-        at += vd_le16(e + 10);
-    }
-    return at;
-}
-
-static void locator(void **state)
-{
-    static const char *const pairs[][2] = {{"relative_path", ".\\p.vhdx"},
-                                           {"strange_key", "x"},
-                                           {"parent_linkage", "{1234}"},
-                                           {"absolute_win32_path", "C:\\p.vhdx"}};
-    struct vd_err err = VD_ERR_INIT;
-    struct vhdx_locator l;
-    uint8_t p[1024];
-    size_t len = make_locator(p, pairs, 4), cut;
-
-    (void)state;
-    assert_ok(vhdx_locator_decode(p, len, &l, &err));
-    assert_string_equal(l.relative, ".\\p.vhdx");
-    assert_string_equal(l.absolute, "C:\\p.vhdx");
-    assert_string_equal(l.linkage, "{1234}");
-    assert_string_equal(l.linkage2, "");
-    for (cut = 0; cut < len; cut++)
-        assert_int_equal(vhdx_locator_decode(p, cut, &l, &err), -VD_ECORRUPT);
-    vd_put_le32(p + 20 + 4, UINT32_MAX);
-    assert_fails(vhdx_locator_decode(p, len, &l, &err), VD_ECORRUPT, "value of relative_path");
-    vd_put_le16(p + 18, 65535);
-    assert_fails(vhdx_locator_decode(p, len, &l, &err), VD_ECORRUPT, "65535 entries");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,7 +161,6 @@ int main(void)
         cmocka_unit_test(user_items_do_not_count),
         cmocka_unit_test(table_bounds),
         cmocka_unit_test(values),
-        cmocka_unit_test(locator),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
