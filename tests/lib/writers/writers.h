@@ -252,12 +252,13 @@ struct wr_mark {
     enum wr_role role;
     enum wr_encoding encoding; /* ENTRY and offsets in FIELD */
     bool big_endian;
-    uint8_t width;             /* bytes of FIELD, ENTRY, CHECKSUM: 1, 2, 4, 8 (16: GUID) */
-    char name[48];             /* "footer.block_size", "bat", "gd2[3]" … */
-    uint64_t index;            /* ENTRY: number in its table; others: copy or ordinal */
-    uint64_t off, len;         /* in the file, bytes */
-    uint64_t disk_off;         /* bytes of the member's disk that depend on it … */
-    uint64_t disk_len;         /* … 0 = none in particular (then: the whole disk, if NEEDED) */
+    uint8_t width;     /* bytes of FIELD, ENTRY, CHECKSUM: 1, 2, 4, 8 (16: GUID) */
+    char name[48];     /* fields "footer.type"; VHD(X) entries "bat", "sb"; VMDK directory and table
+                         entries "ed", "et" (redundant: "ed2", "et2"), their tables "gd", "gt" … */
+    uint64_t index;    /* ENTRY: number in its table; others: copy or ordinal */
+    uint64_t off, len; /* in the file, bytes */
+    uint64_t disk_off; /* bytes of the member's disk that depend on it … */
+    uint64_t disk_len; /* … 0 = none in particular (then: the whole disk, if NEEDED) */
     uint64_t sum_off, sum_len; /* CHECKSUM: the bytes it covers */
 };
 
@@ -346,6 +347,12 @@ uint64_t wr_encode(const struct wr_mark *mark, uint64_t off);
 void wr_fix_checksums(struct wr_file *file);
 
 /* ---- for random tests ---- */
+
+/* Random content for the spec's kind, size and unit: `density` percent of the units are more than
+ * absent; data, zeros and the kind's other states; partly present blocks in VHD_DIFF and VHDX_DIFF.
+ * Caller frees the array. */
+struct wr_run *wr_random_runs(const struct wr_spec *spec, uint64_t *state, unsigned density,
+                              size_t *out_n);
 
 /* A small deterministic generator: next number, and one below n (> 0). */
 uint64_t wr_random(uint64_t *state);
