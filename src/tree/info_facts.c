@@ -96,7 +96,7 @@ void info_facts_collect(const struct vd_point *c, struct info_facts *out)
 
     *out = (struct info_facts){0};
     from_list(&ctx, INFO_CHAIN, 0, &c->chain->facts, "chain");
-    for (i = 0; i < c->chain->n; i++)
+    for (i = c->first; i < c->chain->n; i++)
         from_list(&ctx, INFO_IMAGE, i, &c->chain->v[i]->facts, c->chain->v[i]->name);
     from_list(&ctx, INFO_TABLE, 0, &c->table.facts, "partition table");
     for (i = 0; i < c->n; i++) {

@@ -147,10 +147,30 @@ static json_t *chain(struct json *j, const struct vd_point *c, const struct info
     json_t *o = json_object(), *members = json_array();
     size_t i;
 
-    for (i = 0; i < c->chain->n; i++)
+    for (i = c->first; i < c->chain->n; i++)
         append(j, members, member(j, c, facts, i));
     put(j, o, "members", members);
     put(j, o, "facts", facts_of(j, facts, INFO_CHAIN, 0));
+    return o;
+}
+
+static json_t *point(struct json *j, const struct vd_point *c)
+{
+    const struct chain_name *name = c->chain->name ? &c->chain->name[c->member] : NULL;
+    json_t *o = json_object(), *snapshot = name && name->name ? json_object() : json_null();
+    char when[TIMETEXT_MAX];
+
+    put(j, o, "number", number(case_point_number(c->chain, c->member)));
+    put(j, o, "newest_number", number(c->chain->n - 1));
+    put(j, o, "member", text(c->chain->v[c->member]->name));
+    if (name && name->name) {
+        put(j, snapshot, "name", text(name->name));
+        put(j, snapshot, "description", text(name->description));
+        if (name->has_created)
+            timetext_format(name->created_sec, name->created_nsec, when);
+        put(j, snapshot, "created", name->has_created ? json_string(when) : json_null());
+    }
+    put(j, o, "snapshot", snapshot);
     return o;
 }
 
@@ -289,6 +309,7 @@ char *case_info_json(const struct vd_point *c, const struct case_context *contex
     put(&j, root, "program", program(&j));
     put(&j, root, "warnings", warnings(&j, &facts));
     put(&j, root, "facts_dropped", number(facts.dropped));
+    put(&j, root, "point", point(&j, c));
     put(&j, root, "chain", chain(&j, c, &facts));
     put(&j, root, "disk", disk(&j, c, &facts));
     put(&j, root, "partition_table", partition_table(&j, c, &facts));

@@ -122,7 +122,7 @@ static void add_member(struct vd_str *s, const struct vd_point *c, const struct 
         s->failed = true;
         return;
     }
-    vd_str_addf(s, "  %zu. %s (%s)\n", i + 1, name, info_role(c->chain, i));
+    vd_str_addf(s, "  %zu. %s (%s)\n", i - c->first + 1, name, info_role(c->chain, i));
     free(name);
     (void)snprintf(text, sizeof(text), "%s%s%s", m->format->name, kind ? ", " : "",
                    kind ? m->kind : "");
@@ -143,13 +143,37 @@ static void add_member(struct vd_str *s, const struct vd_point *c, const struct 
     add_facts(s, 6, facts, INFO_IMAGE, i);
 }
 
+/* Which point in time this is. */
+static void add_point(struct vd_str *s, const struct vd_point *c)
+{
+    const struct chain_name *name = c->chain->name ? &c->chain->name[c->member] : NULL;
+    size_t number = case_point_number(c->chain, c->member);
+    char text[TIMETEXT_MAX + 64];
+
+    if (c->chain->n == 1 && !name)
+        return;
+    add_heading(s, "POINT IN TIME");
+    (void)snprintf(text, sizeof(text), "%zu%s (counted from the base, which is 0)", number,
+                   c->member == 0 ? ", the newest" : "");
+    add_line(s, 2, "number", text);
+    add_line(s, 2, "newest member", c->chain->v[c->member]->name);
+    if (!name)
+        return;
+    add_known(s, 2, "frozen by the snapshot", name->name);
+    add_known(s, 2, "description", name->description);
+    if (name->has_created) {
+        timetext_format(name->created_sec, name->created_nsec, text);
+        add_line(s, 2, "created", text);
+    }
+}
+
 static void add_chain(struct vd_str *s, const struct vd_point *c, const struct info_facts *facts)
 {
     size_t i;
 
-    vd_str_addf(s, "\nCHAIN (%zu member%s, newest first)\n", c->chain->n,
-                c->chain->n == 1 ? "" : "s");
-    for (i = 0; i < c->chain->n; i++)
+    vd_str_addf(s, "\nCHAIN (%zu member%s, newest first)\n", c->chain->n - c->first,
+                c->chain->n - c->first == 1 ? "" : "s");
+    for (i = c->first; i < c->chain->n; i++)
         add_member(s, c, facts, i);
     add_facts(s, 2, facts, INFO_CHAIN, 0);
 }
@@ -281,6 +305,7 @@ char *case_info_text(const struct vd_point *c, const struct case_context *contex
     s.failed = facts.failed;
     add_program(&s);
     add_warnings(&s, &facts, true, 0);
+    add_point(&s, c);
     add_chain(&s, c, &facts);
     add_disk(&s, c, &facts);
     if (c->table.sector_size) /* 0: the disk alone was asked for */

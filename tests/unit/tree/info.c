@@ -114,9 +114,9 @@ static void contents(void **state)
 static void keys_are_stable(void **state)
 {
     struct fixture *f = *state;
-    static const char *const keys[] = {"format",        "version", "program", "warnings",
-                                       "facts_dropped", "chain",   "disk",    "partition_table",
-                                       "volumes",       "gaps",    "session"};
+    static const char *const keys[] = {"format",          "version", "program", "warnings",
+                                       "facts_dropped",   "point",   "chain",   "disk",
+                                       "partition_table", "volumes", "gaps",    "session"};
     char *json = case_info_json(&f->c, NULL);
     json_t *root = load(json);
     size_t i;
