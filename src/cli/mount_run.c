@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -54,6 +55,17 @@ static void log_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const
     (void)audit_log(ctx, &event);
 }
 
+/* What was found on the disk at one point in time. */
+static void describe_point(const struct vd_point *point, vd_fact_fn *fn, void *ctx)
+{
+    size_t i;
+
+    vd_facts_each(&point->table.facts, "partition table", fn, ctx);
+    for (i = 0; i < point->n; i++)
+        if (point->v[i].fs)
+            fs_describe(point->v[i].fs, fn, ctx);
+}
+
 static void log_case(struct audit_ring *ring, const struct vd_case *c)
 {
     size_t i;
@@ -68,10 +80,32 @@ static void log_case(struct audit_ring *ring, const struct vd_case *c)
         vd_facts_each(&image->facts, image->name, log_fact, ring);
         blk_describe(image->dev, log_fact, ring);
     }
-    vd_facts_each(&c->point->table.facts, "partition table", log_fact, ring);
-    for (i = 0; i < c->point->n; i++)
-        if (c->point->v[i].fs)
-            fs_describe(c->point->v[i].fs, log_fact, ring);
+    describe_point(c->point, log_fact, ring);
+}
+
+/* Where the facts of an older point go. */
+struct point_log {
+    struct audit_ring *ring;
+    size_t number;
+};
+
+static void log_point_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
+                           const char *value)
+{
+    const struct point_log *log = ctx;
+    char where[512];
+
+    (void)snprintf(where, sizeof(where), "snapshots/%02zu: %s", log->number, layer);
+    log_fact(log->ring, where, kind, key, value);
+}
+
+/* An older point was opened: what was found is on the record before anybody sees it. */
+static void log_point(void *ctx, const struct vd_point *point)
+{
+    struct point_log log = {ctx, case_point_number(point->chain, point->member)};
+
+    log_point_fact(&log, point->chain->v[point->member]->name, VD_FACT_INFO, "point", "opened");
+    describe_point(point, log_point_fact, &log);
 }
 
 static void tree_options_of(const struct options *o, struct tree_options *out)
@@ -107,6 +141,8 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
     if (!text || !json)
         return vd_fail(err, VD_ENOMEM, "out of memory");
     tree_options_of(o, &tree_options);
+    tree_options.point_opened = log_point;
+    tree_options.point_opened_ctx = state->ring;
     rc = tree_new(c, &tree_options, text, json, &tree, err);
     if (rc == 0) {
         const struct serve_config config = {
