@@ -75,7 +75,7 @@ static void print_option(void *ctx, const char *usage, const char *help, unsigne
 static const char exit_codes[] =
     "0 done, 1 usage, 2 cannot open or unsupported, 3 chain or integrity "
     "refused, 4 key needed or wrong, 5 mount failed, 6 audit log unavailable, 7 "
-    "verification found a difference.";
+    "verification found a difference, check found errors or warnings.";
 
 void help_vdiskfs(FILE *out)
 {
@@ -106,6 +106,7 @@ void help_vdiskctl(FILE *out)
     (void)fputs("Usage: vdiskctl VERB [ARGUMENTS]\n\n"
                 "  info [--json] IMAGE      the chain and its checks, partitions, file systems\n"
                 "  hash [--json] IMAGE      SHA-256 of the inputs and of the reconstructed disk\n"
+                "  check [--json] IMAGE     are the structures of every file of the chain sound?\n"
                 "  audit verify LOG         has this log been changed?\n"
                 "  audit show LOG           what was accessed, by whom, when\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
@@ -182,6 +183,13 @@ void help_man_vdiskctl(FILE *out)
     man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
              "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
              "of sha256sum(1); progress on a terminal.");
+    man_verb(out, "check [--json] [--read] [-o OPTIONS] IMAGE",
+             "Checks the structures of every file of the chain: table entries that pass the end of "
+             "their file, bytes that two structures claim or none, redundant copies that differ, "
+             "links that do not fit; with --read also that every byte of the disk can be read. A "
+             "chain that does not open is checked as far as it does. Exit status 0: sound, "
+             "perhaps with notes; 7: errors or warnings were found; 2: IMAGE itself does not "
+             "open.");
     man_verb(out, "audit verify LOG",
              "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
              "(crash), TORN TAIL, or TAMPERED with the frame concerned.");

@@ -13,10 +13,8 @@ static const struct {
     const char *verb;
     int (*run)(int argc, char **argv);
 } verb_table[] = {
-    {"info", cmd_info},
-    {"hash", cmd_hash},
-    {"audit", cmd_audit},
-    {"umount", cmd_umount},
+    {"info", cmd_info},   {"hash", cmd_hash},     {"check", cmd_check},
+    {"audit", cmd_audit}, {"umount", cmd_umount},
 };
 
 static int no_verb(const char *verb)
