@@ -7,6 +7,7 @@ foreach(name vhd_qemu)
   vd_unit_test(image/${name} LIBRARIES vd_vhdbuild)
   set_tests_properties(unit/image/${name} PROPERTIES SKIP_RETURN_CODE 77)
 endforeach()
-foreach(name overlap vhd_footer vhd_disk vhdx_header vhdx_metadata vhdx_locator vhdx_log vhdx_disk)
+foreach(name overlap vhd_footer vhd_disk vhdx_header vhdx_metadata vhdx_locator vhdx_log vhdx_disk
+             vhdx_diff)
   vd_unit_test(image/${name} LIBRARIES vd_vhdbuild)
 endforeach()
