@@ -8,6 +8,6 @@ foreach(name vhd_qemu)
   set_tests_properties(unit/image/${name} PROPERTIES SKIP_RETURN_CODE 77)
 endforeach()
 foreach(name overlap vhd_footer vhd_disk vhdx_header vhdx_metadata vhdx_locator vhdx_log vhdx_disk
-             vhdx_diff)
+             vhdx_diff vhdx_check)
   vd_unit_test(image/${name} LIBRARIES vd_vhdbuild)
 endforeach()
