@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Extents of a descriptor.  VMware Virtual Disk Format 5.0, "The Extent Section".  Each line is a
- * part of the disk, in order: files (FLAT and VMFS from a start sector, SPARSE), ZERO, and anything
- * marked NOACCESS, whose bytes the disk declares out of reach.  Files are looked for by bare name
- * in the image's directory and the others, never by path: a descriptor cannot name the examiner's
- * files.
+ * part of the disk, in order: files (FLAT and VMFS from a start sector; SPARSE, VMFSSPARSE and
+ * SESPARSE), ZERO, raw devices, and anything marked NOACCESS, whose bytes the disk declares out of
+ * reach.  Files are looked for by bare name in the image's directory and the others, never by path: a
+ * descriptor cannot name the examiner's files, nor the devices of his machine.
  */
 #include "image/vmdk/extents.h"
 
@@ -12,31 +12,11 @@
 #include "base/limits.h"
 #include "base/range.h"
 #include "blk/layers.h"
+#include "image/vmdk/esx.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Why a kind cannot be read, in the words of the format. */
-static const char *unsupported_kind(enum vmdk_extent_type type)
-{
-    switch (type) {
-    case VMDK_EXTENT_VMFSSPARSE:
-        return "vmfsSparse (COWD redo log)";
-    case VMDK_EXTENT_SESPARSE:
-        return "seSparse";
-    case VMDK_EXTENT_VMFSRDM:
-        return "raw device mapping (vmfsRDM)";
-    case VMDK_EXTENT_VMFSRAW:
-        return "raw device (vmfsRaw)";
-    case VMDK_EXTENT_FLAT:
-    case VMDK_EXTENT_SPARSE:
-    case VMDK_EXTENT_ZERO:
-    case VMDK_EXTENT_VMFS:
-        break;
-    }
-    return NULL;
-}
 
 /* ---- finding files ---- */
 
@@ -59,6 +39,12 @@ static int open_file(const struct vmdk_extents_in *in, const struct vmdk_extent_
     const char *name = vmdk_bare_name(line->path, in->descriptor->encoding);
     int rc;
 
+    if (vmdk_is_device_path(line->path))
+        return vd_fail(
+            err, VD_EREFUSED,
+            "\"%s\" is a device of the machine that used the disk: its content is not in "
+            "the evidence, and no device is ever opened",
+            line->path);
     if (!blk_source_name_ok(name))
         return vd_fail(err, VD_EREFUSED, "\"%s\" names no file", line->path);
     if (in->file && strcmp(name, in->name) == 0) {
@@ -135,11 +121,51 @@ static int open_flat(const struct vmdk_extents_in *in, const struct vmdk_extent_
     return 0;
 }
 
+static int open_hosted(const struct vmdk_extents_in *in, struct blkdev *file, size_t number,
+                       struct blkdev **out, struct vd_err *err)
+{
+    struct vmdk_header h;
+    int rc = vmdk_sparse_header(file, &h, in->facts, err);
+
+    if (rc)
+        return rc;
+    if (h.capacity_sectors == 0)
+        return vd_fail(err, VD_ECORRUPT, "%s: the header has a capacity of 0 sectors", file->label);
+    return vmdk_sparse_new(file, &h, (unsigned)number, in->shared, out, err);
+}
+
+/* What the line says and what the file is can differ (a disk that was moved between datastores); the file
+ * knows better. */
+static int check_kind(const struct vmdk_extents_in *in, const struct vmdk_extent_line *line,
+                      const struct blkdev *file, enum vmdk_magic magic, struct vd_err *err)
+{
+    static const struct {
+        const char *word;
+        enum vmdk_extent_type type;
+    } kinds[] = {
+        [VMDK_MAGIC_HOSTED] = {"a hosted sparse extent", VMDK_EXTENT_SPARSE},
+        [VMDK_MAGIC_COWD] = {"a COWD extent", VMDK_EXTENT_VMFSSPARSE},
+        [VMDK_MAGIC_SESPARSE] = {"a seSparse extent", VMDK_EXTENT_SESPARSE},
+    };
+
+    if (magic == VMDK_MAGIC_NONE)
+        return vd_fail(err, VD_ECORRUPT,
+                       "%s: it has none of the signatures of sparse extents (\"KDMV\", \"COWD\", "
+                       "0xcafebabe)",
+                       file->label);
+    if (line->type != kinds[magic].type)
+        vd_fact_add(in->facts, VD_FACT_WARNING, "extent_kind",
+                    "the descriptor says %s, %s is %s: it is read as that",
+                    vmdk_extent_type_name(line->type), file->label, kinds[magic].word);
+    return 0;
+}
+
 static int open_sparse(const struct vmdk_extents_in *in, const struct vmdk_extent_line *line,
                        size_t number, struct blk_part *part, struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *file = NULL;
-    struct vmdk_header h;
+    enum vmdk_magic magic = VMDK_MAGIC_NONE;
+    uint64_t sectors;
     int rc;
 
     if (line->start_sectors)
@@ -147,32 +173,59 @@ static int open_sparse(const struct vmdk_extents_in *in, const struct vmdk_exten
                        line->start_sectors);
     rc = open_file(in, line, &file, err);
     if (rc == 0)
-        rc = vmdk_sparse_header(file, &h, in->facts, err);
+        rc = vmdk_file_magic(file, &magic, err);
+    if (rc == 0)
+        rc = check_kind(in, line, file, magic, err);
     if (rc)
         return rc;
-    if (h.capacity_sectors == 0)
-        return vd_fail(err, VD_ECORRUPT, "%s: the header has a capacity of 0 sectors", file->label);
-    if (h.capacity_sectors != line->sectors)
+    rc = magic == VMDK_MAGIC_HOSTED
+             ? open_hosted(in, file, number, &part->dev, err)
+             : vmdk_esx_extent_open(file, magic, in->descriptor, (unsigned)number, in->shared,
+                                    in->facts, &part->dev, err);
+    if (rc)
+        return rc;
+    sectors = part->dev->size / VMDK_SECTOR;
+    if (sectors != line->sectors)
         vd_fact_add(in->facts, VD_FACT_WARNING, "extent_size",
                     "%s: %s is made for %" PRIu64 " sectors, the descriptor says %" PRIu64 "%s",
-                    part->label, file->label, h.capacity_sectors, line->sectors,
-                    h.capacity_sectors < line->sectors ? ": the difference cannot be read" : "");
-    rc = vmdk_sparse_new(file, &h, (unsigned)number, in->shared, &part->dev, err);
-    if (rc == 0)
-        (void)vd_take(&file);
-    return rc;
+                    part->label, file->label, sectors, line->sectors,
+                    sectors < line->sectors ? ": the difference cannot be read" : "");
+    (void)vd_take(&file);
+    return 0;
+}
+
+/* Raw device mappings.  On ESX the file that the line names is a door to a LUN; copied through it, it is the
+ * LUN's content and as long as the disk.  A shorter file is the mapping alone. */
+static int open_raw_device(const struct vmdk_extents_in *in, const struct vmdk_extent_line *line,
+                           struct blk_part *part, struct vd_err *err)
+{
+    const char *type = vmdk_extent_type_name(line->type);
+    int rc = open_flat(in, line, part, err);
+    uint64_t end;
+
+    if (rc == -VD_ECHAIN)
+        return vd_prefix(err, rc, "%s: the raw device behind it is not in the evidence", type);
+    if (rc)
+        return vd_prefix(err, rc, "%s", type);
+    end = part->dev_off + part->size; /* checked by open_flat */
+    if (end > part->dev->size)
+        return vd_fail(err, VD_EREFUSED,
+                       "%s: \"%s\" maps a raw device of the host, whose content is not in the "
+                       "evidence: the file has %" PRIu64 " bytes, the disk %" PRIu64,
+                       type, line->path, part->dev->size, end);
+    vd_fact_add(in->facts, VD_FACT_WARNING, "extent_raw_device",
+                "%s: the disk was a raw device (%s); %s is as large as it and is taken as its copy",
+                part->label, type, part->dev->label);
+    return 0;
 }
 
 static int open_extent(const struct vmdk_extents_in *in, size_t number, struct blk_part *part,
                        struct vd_err *err)
 {
     const struct vmdk_extent_line *line = &in->descriptor->extents[number];
-    const char *kind = unsupported_kind(line->type);
 
     part->size = line->sectors * VMDK_SECTOR; /* bounded by the decoder */
     (void)snprintf(part->label, sizeof(part->label), "extent %zu", number + 1);
-    if (kind)
-        return vd_fail(err, VD_EUNSUPPORTED, "%s: this kind is not supported yet", kind);
     if (line->access == VMDK_ACCESS_NOACCESS) {
         part->hole = BLK_UNREADABLE;
         vd_fact_add(in->facts, VD_FACT_WARNING, "extent_noaccess",
@@ -186,8 +239,20 @@ static int open_extent(const struct vmdk_extents_in *in, size_t number, struct b
     }
     if (!line->path)
         return vd_fail(err, VD_ECORRUPT, "descriptor: line %u names no file", line->line);
-    return line->type == VMDK_EXTENT_SPARSE ? open_sparse(in, line, number, part, err)
-                                            : open_flat(in, line, part, err);
+    switch (line->type) {
+    case VMDK_EXTENT_SPARSE:
+    case VMDK_EXTENT_VMFSSPARSE:
+    case VMDK_EXTENT_SESPARSE:
+        return open_sparse(in, line, number, part, err);
+    case VMDK_EXTENT_VMFSRDM:
+    case VMDK_EXTENT_VMFSRAW:
+        return open_raw_device(in, line, part, err);
+    case VMDK_EXTENT_FLAT:
+    case VMDK_EXTENT_VMFS:
+    case VMDK_EXTENT_ZERO:
+        break;
+    }
+    return open_flat(in, line, part, err);
 }
 
 int vmdk_extents_open(const struct vmdk_extents_in *in, struct blkdev **out, struct vd_err *err)

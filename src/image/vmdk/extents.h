@@ -18,8 +18,9 @@ struct vmdk_extents_in {
 };
 
 /* Opens every extent and gives the disk without parents.  Caller owns *out.  VD_ECHAIN: an extent
- * file is missing; VD_EREFUSED: it is a symbolic link, FIFO …; VD_EUNSUPPORTED: a kind that cannot
- * be read yet, by name; every message names extent and file. */
+ * file is missing; VD_EREFUSED: it is a symbolic link, FIFO …, or a device of the machine that
+ * used the disk; VD_EUNSUPPORTED: a file that has to be repaired first (dirty seSparse); every message
+ * names extent and file. */
 int vmdk_extents_open(const struct vmdk_extents_in *in, struct blkdev **out, struct vd_err *err);
 
 #endif

@@ -6,7 +6,7 @@
  *     the descriptor gives it (the file may have been renamed),
  *   - a hosted sparse extent without one: a part of a disk, shown with a warning.
  * Identity is the CID; the parent is asked for by parentCID and parentFileNameHint.
- * Redo logs of ESX (COWD) and seSparse are recognised and refused by name.
+ *   - a sparse extent of ESX (COWD, seSparse), alone: see esx.c.
  */
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -14,6 +14,7 @@
 #include "base/range.h"
 #include "base/text.h"
 #include "image/image.h"
+#include "image/vmdk/esx.h"
 #include "image/vmdk/extents.h"
 
 #include <inttypes.h>
@@ -340,15 +341,18 @@ static int open_text(struct opening *o, struct vd_err *err)
     return rc;
 }
 
-static int magic_of_file(struct blkdev *file, enum vmdk_magic *out, struct vd_err *err)
+static int open_magic(struct opening *o, enum vmdk_magic magic, struct vd_err *err)
 {
-    uint8_t bytes[8] = {0};
-    size_t len = (size_t)vd_min(sizeof(bytes), file->size);
-    int rc = blk_read(file, 0, bytes, len, err);
-
-    if (rc == 0)
-        *out = vmdk_magic_of(bytes, len);
-    return rc;
+    switch (magic) {
+    case VMDK_MAGIC_HOSTED:
+        return open_hosted(o, err);
+    case VMDK_MAGIC_COWD:
+    case VMDK_MAGIC_SESPARSE:
+        return vmdk_esx_open(o->file, magic, o->name, &o->shared, o->out, err);
+    case VMDK_MAGIC_NONE:
+        break;
+    }
+    return open_text(o, err);
 }
 
 static int vmdk_open(struct blkdev *file, const char *name, const struct blk_source *source,
@@ -357,13 +361,13 @@ static int vmdk_open(struct blkdev *file, const char *name, const struct blk_sou
     struct opening o = {.file = file, .name = name, .source = source, .dir = dir, .out = out};
     struct vmdk_shared before;
     enum vmdk_magic magic;
-    int rc = magic_of_file(file, &magic, err);
+    int rc = vmdk_file_magic(file, &magic, err);
 
     if (rc == 0)
         rc = shared_init(&o.shared, source->share, err);
     before = o.shared;
     if (rc == 0)
-        rc = magic == VMDK_MAGIC_NONE ? open_text(&o, err) : open_hosted(&o, err);
+        rc = open_magic(&o, magic, err);
     shared_done(&o.shared, &before, source->share);
     made_cache_unref(o.shared.tables);
     made_cache_unref(o.shared.grains);
@@ -376,11 +380,12 @@ static int vmdk_identify(struct blkdev *file, const char *name, struct image *ou
     struct vmdk_descriptor d = {0};
     enum vmdk_magic magic;
     struct vmdk_header h;
-    int rc = magic_of_file(file, &magic, err);
+    int rc = vmdk_file_magic(file, &magic, err);
 
-    (void)name;
     if (rc)
         return rc;
+    if (magic == VMDK_MAGIC_COWD || magic == VMDK_MAGIC_SESPARSE)
+        return vmdk_esx_identify(file, magic, name, out, err);
     if (magic == VMDK_MAGIC_NONE) {
         rc = read_descriptor(file, 0, file->size, &d, out, err);
     } else {
