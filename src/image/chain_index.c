@@ -5,9 +5,11 @@
 
 #include "base/cleanup.h"
 #include "base/limits.h"
+#include "image/vm_files.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct names {
     char **v;
@@ -66,6 +68,32 @@ static int add_image(struct chain_index *index, struct image *image, char *name,
     return 0;
 }
 
+static bool is_vm_text(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && (strcasecmp(dot, ".vmsd") == 0 || strcasecmp(dot, ".vmx") == 0);
+}
+
+/* Whether it is one is seen when it is read. */
+static int note_vm_text(struct chain_index *index, unsigned dir, const char *name,
+                        struct vd_err *err)
+{
+    if (index->n_text == VM_MAX_FILES) {
+        index->n_text_left_out++;
+        return 0;
+    }
+    if (!index->text)
+        index->text = calloc(VM_MAX_FILES, sizeof(*index->text));
+    if (!index->text)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    index->text[index->n_text] = (struct chain_text_file){dir, strdup(name)};
+    if (!index->text[index->n_text].name)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    index->n_text++;
+    return 0;
+}
+
 static int look_at(struct chain_index *index, const struct blk_source *source, unsigned dir,
                    const char *name, struct vd_err *err)
 {
@@ -88,7 +116,8 @@ static int look_at(struct chain_index *index, const struct blk_source *source, u
         return 0;
     }
     blk_unref(image->dev); /* an open file per entry would be too many */
-    image->dev = NULL;
+    blk_unref(image->file_dev);
+    image->dev = image->file_dev = NULL;
     vd_facts_clear(&image->facts);
     copy = strdup(name);
     rc = copy ? add_image(index, image, copy, err) : vd_fail(err, VD_ENOMEM, "out of memory");
@@ -111,10 +140,191 @@ static int look_at_dir(struct chain_index *index, const struct blk_source *sourc
     if (rc == 0 && names.n > VD_MAX_DIR_NAMES - index->n_files)
         rc = vd_fail(err, VD_ELIMIT, "the evidence directories have more than %d files",
                      VD_MAX_DIR_NAMES);
-    for (i = 0; i < names.n && rc == 0; i++)
-        rc = look_at(index, source, dir, names.v[i], err);
+    for (i = 0; i < names.n && rc == 0; i++) {
+        if (is_vm_text(names.v[i]))
+            rc = note_vm_text(index, dir, names.v[i], err);
+        if (rc == 0)
+            rc = look_at(index, source, dir, names.v[i], err);
+    }
     names_clear(&names);
     return rc;
+}
+
+/* ---- looking up ---- */
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct chain_key *x = a, *y = b;
+    int order = strcmp(x->text, y->text);
+
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static void keys_add(struct chain_keys *keys, const char *text, size_t at)
+{
+    if (text[0])
+        keys->v[keys->n++] = (struct chain_key){text, at};
+}
+
+static bool keys_alloc(struct chain_keys *keys, size_t n)
+{
+    keys->v = calloc(n + 1, sizeof(*keys->v));
+    return keys->v != NULL;
+}
+
+size_t chain_keys_find(const struct chain_keys *keys, const char *text)
+{
+    size_t low = 0, high = keys->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (strcmp(keys->v[middle].text, text) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < keys->n && strcmp(keys->v[low].text, text) == 0 ? low : keys->n;
+}
+
+static bool has_inode(const struct image *image)
+{
+    return image->file.dev || image->file.ino;
+}
+
+/* By device and inode; files without are all different and come first. */
+static int compare_files(const struct image *a, const struct image *b)
+{
+    if (a->file.dev != b->file.dev)
+        return a->file.dev < b->file.dev ? -1 : 1;
+    return (a->file.ino > b->file.ino) - (a->file.ino < b->file.ino);
+}
+
+struct file_row {
+    const struct image *image;
+    size_t at;
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct file_row *x = a, *y = b;
+    int order = compare_files(x->image, y->image);
+
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+/* Hard links of one file become one. */
+static int find_same(struct chain_index *index, struct vd_err *err)
+{
+    VD_AUTO(free) struct file_row *rows = calloc(index->n + 1, sizeof(*rows));
+    size_t i;
+
+    if (!rows)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    for (i = 0; i < index->n; i++)
+        rows[i] = (struct file_row){index->v[i], i};
+    qsort(rows, index->n, sizeof(*rows), compare_rows);
+    for (i = 0; i < index->n; i++) {
+        size_t at = rows[i].at;
+
+        index->by_file[i] = at;
+        index->same[at] =
+            i && has_inode(rows[i].image) && compare_files(rows[i - 1].image, rows[i].image) == 0
+                ? index->same[rows[i - 1].at]
+                : at;
+    }
+    return 0;
+}
+
+size_t chain_index_entry_of(const struct chain_index *index, const struct image *image)
+{
+    size_t low = 0, high = index->n, i;
+
+    if (!has_inode(image)) {
+        for (i = 0; i < index->n; i++)
+            if (chain_same_file(index->v[i], image))
+                return i;
+        return CHAIN_NONE;
+    }
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (compare_files(index->v[index->by_file[middle]], image) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < index->n && compare_files(index->v[index->by_file[low]], image) == 0
+               ? index->same[index->by_file[low]]
+               : CHAIN_NONE;
+}
+
+/* The file that `name` means for `child`: its own directory first, then the others in order. */
+static size_t named_parent(const struct chain_index *index, size_t child, const char *name)
+{
+    size_t found = CHAIN_NONE, i;
+
+    for (i = chain_keys_find(&index->by_name, name);
+         i < index->by_name.n && strcmp(index->by_name.v[i].text, name) == 0; i++) {
+        size_t at = index->by_name.v[i].at;
+
+        if (!chain_identity_fits(index->v[child], index->v[at]) ||
+            index->same[at] == index->same[child])
+            continue;
+        if (index->v[at]->dir == index->v[child]->dir)
+            return index->same[at];
+        if (found == CHAIN_NONE)
+            found = index->same[at];
+    }
+    return found;
+}
+
+static void link_parents(struct chain_index *index)
+{
+    size_t i;
+    unsigned k;
+
+    for (i = 0; i < index->n; i++) {
+        const struct image *child = index->v[i];
+
+        index->parent[i] = CHAIN_NONE;
+        for (k = 0; k < child->n_parent_hints && index->parent[i] == CHAIN_NONE; k++)
+            index->parent[i] = named_parent(index, i, child->parent_hint[k]);
+    }
+}
+
+static int sort_out(struct chain_index *index, struct vd_err *err)
+{
+    size_t i;
+    int rc;
+
+    index->same = calloc(index->n + 1, sizeof(*index->same));
+    index->by_file = calloc(index->n + 1, sizeof(*index->by_file));
+    index->parent = calloc(index->n + 1, sizeof(*index->parent));
+    index->member = calloc(index->n + 1, sizeof(*index->member));
+    if (!index->member || !index->same || !index->by_file || !index->parent ||
+        !keys_alloc(&index->by_identity, index->n) || !keys_alloc(&index->by_name, index->n) ||
+        !keys_alloc(&index->by_parent, 2 * index->n))
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    rc = find_same(index, err);
+    if (rc)
+        return rc;
+    for (i = 0; i < index->n; i++) {
+        const struct image *image = index->v[i];
+
+        keys_add(&index->by_name, index->file_name[i], i);
+        keys_add(&index->by_identity, image->identity, i);
+        if (image->has_parent) {
+            keys_add(&index->by_parent, image->parent_identity[0], i);
+            if (strcmp(image->parent_identity[0], image->parent_identity[1]) != 0)
+                keys_add(&index->by_parent, image->parent_identity[1], i);
+        }
+    }
+    qsort(index->by_name.v, index->by_name.n, sizeof(struct chain_key), compare_keys);
+    qsort(index->by_identity.v, index->by_identity.n, sizeof(struct chain_key), compare_keys);
+    qsort(index->by_parent.v, index->by_parent.n, sizeof(struct chain_key), compare_keys);
+    link_parents(index);
+    return 0;
 }
 
 int chain_index_build(struct chain_index *index, const struct blk_source *source,
@@ -127,6 +337,8 @@ int chain_index_build(struct chain_index *index, const struct blk_source *source
         return 0;
     for (dir = 0; dir < source->n_dirs && rc == 0; dir++)
         rc = look_at_dir(index, source, dir, err);
+    if (rc == 0)
+        rc = sort_out(index, err);
     if (rc)
         chain_index_clear(index);
     else
@@ -142,8 +354,18 @@ void chain_index_clear(struct chain_index *index)
         image_free(index->v[i]);
         free(index->file_name[i]);
     }
+    for (i = 0; i < index->n_text; i++)
+        free(index->text[i].name);
     free(index->v);
     free(index->file_name);
+    free(index->text);
+    free(index->by_identity.v);
+    free(index->by_name.v);
+    free(index->by_parent.v);
+    free(index->same);
+    free(index->by_file);
+    free(index->parent);
+    free(index->member);
     vd_str_clear(&index->failed);
     *index = (struct chain_index){0};
 }

@@ -9,6 +9,26 @@
 
 #define CHAIN_INDEX_TOLD 12
 
+/* "No entry." */
+#define CHAIN_NONE SIZE_MAX
+
+/* A text and the entry that has it; arrays of them are sorted by text, then entry. */
+struct chain_key {
+    const char *text; /* borrowed from the entry */
+    size_t at;
+};
+
+struct chain_keys {
+    struct chain_key *v; /* owned */
+    size_t n;
+};
+
+/* A .vmsd or .vmx file. */
+struct chain_text_file {
+    unsigned dir;
+    char *name; /* bare, as it is; owned */
+};
+
 struct chain_index {
     bool built;
     struct image **v; /* owned; in the order of directories, and of names (bytes) in each; without
@@ -18,6 +38,16 @@ struct chain_index {
     size_t n_files;       /* regular files looked at */
     size_t n_failed;      /* … that are images but cannot be opened, or cannot be read */
     struct vd_str failed; /* their names and the reasons; the first CHAIN_INDEX_TOLD of them */
+    struct chain_text_file *text; /* owned; .vmsd and .vmx, the first VM_MAX_FILES */
+    size_t n_text, n_text_left_out;
+    struct chain_keys by_identity; /* entries that have one */
+    struct chain_keys by_name;     /* all; bare names */
+    struct chain_keys by_parent;   /* entries with a parent, by each identity they ask for */
+    size_t *same;                  /* the first entry that is the same file (hard links); owned */
+    size_t *by_file;               /* entries sorted by device and inode; owned */
+    bool *member;                  /* of firsts: it is in the chain; owned, kept by the caller */
+    size_t *parent; /* the entry that the hints lead to and that has the identity asked for, or
+                       CHAIN_NONE; one of `same`'s firsts; owned */
 };
 
 /* Looks at every file of every directory of `source` once; later calls do nothing.  At most
@@ -26,6 +56,12 @@ int chain_index_build(struct chain_index *index, const struct blk_source *source
                       struct vd_err *err);
 
 void chain_index_clear(struct chain_index *index);
+
+/* The first key of `keys` with this text (then follow its equals), or keys->n. */
+size_t chain_keys_find(const struct chain_keys *keys, const char *text);
+
+/* The entry that is the file of `image` (the first of its names), or CHAIN_NONE. */
+size_t chain_index_entry_of(const struct chain_index *index, const struct image *image);
 
 /* Are `a` and `b` the same file?  By device and inode where known, else by directory and name. */
 bool chain_same_file(const struct image *a, const struct image *b);
