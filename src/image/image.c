@@ -154,6 +154,20 @@ static int start(struct blkdev *file, unsigned dir, const char *name, struct ima
     return 0;
 }
 
+/* A file without any mark of a format may still be known by the files beside it.  True: it is. */
+static bool take_by_name(const struct blk_source *source, unsigned dir, const char *name,
+                         struct image *image)
+{
+    size_t i;
+
+    for (i = 0; image->format == &image_format_raw && image_formats[i]; i++)
+        if (image_formats[i]->by_name && image_formats[i]->by_name(source, dir, name)) {
+            image->format = image_formats[i];
+            return true;
+        }
+    return false;
+}
+
 int image_open_file(struct blkdev *file, const struct blk_source *source, unsigned dir,
                     const char *name, struct image **out, struct vd_err *err)
 {
@@ -162,6 +176,7 @@ int image_open_file(struct blkdev *file, const struct blk_source *source, unsign
 
     if (rc)
         return rc;
+    (void)take_by_name(source, dir, name, image);
     rc = image->format->open(file, name, source, dir, image, err);
     if (rc) {
         image_free(image);
@@ -194,7 +209,9 @@ int image_identify(const struct blk_source *source, unsigned dir, const char *na
         rc = start(file, dir, name, &image, err);
     if (rc)
         return rc;
-    if (image->format == &image_format_raw)
+    if (take_by_name(source, dir, name, image)) /* one file alone cannot tell */
+        rc = image->format->open(file, name, source, dir, image, err);
+    else if (image->format == &image_format_raw)
         rc = vd_fail(err, VD_ENOTFORMAT, "%s: not an image of a known format", name);
     else if (image->format->identify)
         rc = image->format->identify(file, name, image, err);

@@ -66,6 +66,9 @@ struct image_format {
     const char *name; /* "vmdk", "vhd", "vhdx", "raw" */
     /* Pure: decides from the window alone. */
     enum image_probe (*probe)(const struct image_window *window);
+    /* For a file that no probe knows: is it this format by its name and the files beside it?  (The
+     * first part of a split fixed VHD holds nothing but data.)  NULL: never. */
+    bool (*by_name)(const struct blk_source *source, unsigned dir, const char *name);
     /* Opens `file` (borrowed: take a reference to keep it).  Extents and the like come by bare
      * name from `source`, directory `dir` first.  `name` is the file's bare name.  On success
      * fills out->dev, kind, identity, parent fields and facts; the caller has set format, name,

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 #include "base/text.h"
+#include "image/vhd/split.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -150,10 +151,14 @@ static bool ends_in_footer(struct blkdev *file)
 static int raw_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
+    char first[VHD_SPLIT_NAME];
     int rc;
 
     if (file->size == 0)
         return vd_fail(err, VD_ENOTFORMAT, "%s: the file is empty", name);
+    if (vhd_split_is_later(source, dir, name, first))
+        return vd_fail(err, VD_EUNSUPPORTED,
+                       "%s: this is a part of the split image %s: open that one", name, first);
     rc = refuse_container(file, name, &out->facts, err);
     if (rc == 0)
         rc = refuse_misnamed(name, err);

@@ -93,6 +93,7 @@ int vhd_header_decode(const uint8_t *bytes, size_t len, struct vhd_header *out, 
 
     if (len < VHD_HEADER_SIZE || memcmp(bytes, "cxsparse", 8) != 0)
         return vd_fail(err, VD_ECORRUPT, "dynamic disk header: the cookie \"cxsparse\" is missing");
+    h.data_offset = vd_be64(bytes + 8);
     h.table_offset = vd_be64(bytes + 16);
     h.version = vd_be32(bytes + 24);
     h.max_entries = vd_be32(bytes + 28);
@@ -163,9 +164,14 @@ void vhd_uuid_text(const uint8_t uuid[16], char out[37])
     }
 }
 
+int64_t vhd_time_unix(uint32_t timestamp)
+{
+    return (int64_t)timestamp + 946684800; /* 2000-01-01 00:00 UTC */
+}
+
 void vhd_time_text(uint32_t timestamp, char out[32])
 {
-    time_t t = (time_t)timestamp + 946684800; /* 2000-01-01 00:00 UTC */
+    time_t t = (time_t)vhd_time_unix(timestamp);
     struct tm tm;
 
     if (!gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VHD format: probe and open.  See vhd.h for the layout, footer.c for which footer is believed
- * and how large the disk is, disk.c for where its bytes lie.  Differencing disks are recognised and
- * refused with the name and identity of the parent they need.  No state; any thread.
+ * The VHD format: probe, open and identify.  See vhd.h for the layout, footer.c for which footer is
+ * believed and how large the disk is, disk.c for where its bytes lie, parent.c for what a differencing
+ * disk says of its parent, split.c for images in several files.  No state; any thread.
  */
 #include "vhd.h"
 
@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "image/image.h"
 #include "image/named.h"
+#include "split.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,57 +43,6 @@ static enum image_probe vhd_probe(const struct image_window *window)
     if (rc == -VD_ENOTFORMAT || (rc == 0 && fixed_but_short(&found)))
         return IMAGE_NO;
     return rc ? IMAGE_DAMAGED : IMAGE_YES;
-}
-
-/* ---- differencing disks ---- */
-
-/* The parent's file name: the header's own field, or the first locator with a Windows path. */
-static void parent_name(struct blkdev *file, const struct vhd_header *header, char *dst,
-                        size_t size)
-{
-    uint8_t path[1024];
-    size_t i, units = 0;
-
-    while (units < sizeof(header->parent_name) / 2 && vd_be16(header->parent_name + 2 * units))
-        units++;
-    (void)vd_utf16_to_utf8(header->parent_name, units, true, dst, size, NULL);
-    for (i = 0; i < 8 && units == 0; i++) {
-        const struct vhd_locator *l = &header->locator[i];
-        size_t len = (size_t)vd_min(l->length, sizeof(path)) & ~(size_t)1;
-
-        /* "W2ru" and "W2ku": relative and absolute path, UTF-16LE. */
-        if ((l->platform != 0x57327275 && l->platform != 0x57326b75) || len == 0 ||
-            blk_read(file, l->offset, path, len, NULL))
-            continue;
-        while (units < len / 2 && vd_le16(path + 2 * units))
-            units++;
-        (void)vd_utf16_to_utf8(path, units, false, dst, size, NULL);
-    }
-}
-
-static int refuse_differencing(struct blkdev *file, const struct vhd_found *found,
-                               struct vd_err *err)
-{
-    uint8_t raw[VHD_HEADER_SIZE];
-    char name[800], uuid[37], when[32];
-    struct vhd_header header;
-    int rc = blk_read(file, found->footer.data_offset, raw, sizeof(raw), err);
-
-    if (rc == 0)
-        rc = vhd_header_decode(raw, sizeof(raw), &header, err);
-    if (rc) {
-        rc = vd_fail(err, VD_EUNSUPPORTED,
-                     "this is a differencing disk: differencing VHD is not supported, and the "
-                     "header that names its parent cannot be read");
-        return rc;
-    }
-    parent_name(file, &header, name, sizeof(name));
-    vhd_uuid_text(header.parent_uuid, uuid);
-    vhd_time_text(header.parent_timestamp, when);
-    return vd_fail(err, VD_EUNSUPPORTED,
-                   "this is a differencing disk: differencing VHD is not supported.  Its parent is "
-                   "\"%s\", identity uuid:%s, last changed %s",
-                   name, uuid, when);
 }
 
 /* ---- opening ---- */
@@ -136,16 +86,15 @@ static int open_fixed(struct blkdev *file, const char *name, const struct vhd_fo
                        " bytes of the disk are missing before the footer, nobody can tell "
                        "where",
                        size - found->data_end);
-    (void)snprintf(out->kind, sizeof(out->kind), "fixed");
     return vhd_fixed_new(file, found->data_end, size, name, &out->dev, err);
 }
 
-static int open_dynamic(struct blkdev *file, const char *name, const struct vhd_found *found,
-                        uint64_t size, struct image *out, struct vd_err *err)
+/* The dynamic disk header of a disk of `size` bytes, checked. */
+static int read_header(struct blkdev *file, const struct vhd_found *found, uint64_t size,
+                       struct vhd_header *out, struct image *image, struct vd_err *err)
 {
     uint64_t at = found->footer.data_offset;
     uint8_t raw[VHD_HEADER_SIZE];
-    struct vhd_header header;
     int rc;
 
     if (at < VHD_FOOTER_SIZE || !vd_range_inside(at, sizeof(raw), file->size))
@@ -155,21 +104,26 @@ static int open_dynamic(struct blkdev *file, const char *name, const struct vhd_
     rc = blk_read(file, at, raw, sizeof(raw), err);
     if (rc)
         return vd_prefix(err, rc, "dynamic disk header");
-    rc = vhd_header_decode(raw, sizeof(raw), &header, err);
+    rc = vhd_header_decode(raw, sizeof(raw), out, err);
     if (rc == 0)
-        rc = vhd_header_validate(&header, size, file->size, err);
+        rc = vhd_header_validate(out, size, file->size, err);
     if (rc)
         return rc;
-    if (!header.checksum_ok)
-        vd_fact_add(&out->facts, VD_FACT_WARNING, "vhd_header",
+    if (vd_range_overlap(out->table_offset, (uint64_t)out->max_entries * 4, at, VHD_HEADER_SIZE))
+        return vd_fail(err, VD_ECORRUPT,
+                       "dynamic disk header: the allocation table (offset %" PRIu64
+                       ") lies over the header itself",
+                       out->table_offset);
+    if (!out->checksum_ok)
+        vd_fact_add(&image->facts, VD_FACT_WARNING, "vhd_header",
                     "the checksum of the dynamic disk header is wrong; it was used because its "
                     "fields fit the disk and the file exactly");
-    if (!vd_all_zero(header.parent_uuid, sizeof(header.parent_uuid)))
-        vd_fact_add(&out->facts, VD_FACT_WARNING, "vhd_parent",
+    if (found->footer.disk_type == VHD_DYNAMIC &&
+        !vd_all_zero(out->parent_uuid, sizeof(out->parent_uuid)))
+        vd_fact_add(&image->facts, VD_FACT_WARNING, "vhd_parent",
                     "the header names a parent although the footer says that there is none");
-    vd_fact_add(&out->facts, VD_FACT_INFO, "block_size", "%" PRIu32, header.block_size);
-    (void)snprintf(out->kind, sizeof(out->kind), "dynamic");
-    return vhd_dynamic_new(file, found, &header, size, name, &out->dev, &out->facts, err);
+    vd_fact_add(&image->facts, VD_FACT_INFO, "block_size", "%" PRIu32, out->block_size);
+    return 0;
 }
 
 /* Reads both ends of the file and chooses the footer.  One end that cannot be read is like a copy
@@ -201,39 +155,133 @@ static int find_footer(struct blkdev *file, struct vhd_found *out, struct vd_fac
     return rc;
 }
 
-static int open_file(struct blkdev *file, const char *name, struct image *out, struct vd_err *err)
-{
-    struct vhd_found found = {0};
-    bool from_geometry;
-    char uuid[37];
-    uint64_t size;
-    int rc;
+/* All that is known without the table. */
+struct vhd_known {
+    struct vhd_found found;
+    struct vhd_header header; /* not of a fixed disk */
+    uint64_t size;            /* of the disk, bytes */
+};
 
-    rc = find_footer(file, &found, &out->facts, err);
-    if (rc)
-        return rc;
-    if (found.footer.disk_type == VHD_DIFFERENCING)
-        return refuse_differencing(file, &found, err);
-    size = vhd_disk_size(&found.footer, &from_geometry);
-    footer_facts(&found.footer, from_geometry, size, &out->facts);
-    if (!vd_all_zero(found.footer.uuid, sizeof(found.footer.uuid))) {
-        vhd_uuid_text(found.footer.uuid, uuid);
+static void take_identity(const struct vhd_footer *footer, struct image *out)
+{
+    char uuid[37];
+
+    if (!vd_all_zero(footer->uuid, sizeof(footer->uuid))) {
+        vhd_uuid_text(footer->uuid, uuid);
         (void)snprintf(out->identity, sizeof(out->identity), "uuid:%s", uuid);
     }
-    return found.footer.disk_type == VHD_FIXED ? open_fixed(file, name, &found, size, out, err)
-                                               : open_dynamic(file, name, &found, size, out, err);
+    if (footer->timestamp) {
+        out->has_time = true;
+        out->time = vhd_time_unix(footer->timestamp);
+    }
+}
+
+/* Footer, header and what they say of this member and its parent. */
+static int know(struct blkdev *file, struct vhd_known *known, struct image *out, struct vd_err *err)
+{
+    static const char *const kinds[] = {
+        [VHD_FIXED] = "fixed", [VHD_DYNAMIC] = "dynamic", [VHD_DIFFERENCING] = "differencing"};
+    const struct vhd_footer *footer = &known->found.footer;
+    bool from_geometry;
+    int rc = find_footer(file, &known->found, &out->facts, err);
+
+    if (rc)
+        return rc;
+    known->size = vhd_disk_size(footer, &from_geometry);
+    footer_facts(footer, from_geometry, known->size, &out->facts);
+    take_identity(footer, out);
+    (void)snprintf(out->kind, sizeof(out->kind), "%s", kinds[footer->disk_type]);
+    if (footer->disk_type == VHD_FIXED)
+        return 0;
+    rc = read_header(file, &known->found, known->size, &known->header, out, err);
+    if (rc == 0 && footer->disk_type == VHD_DIFFERENCING)
+        rc = vhd_parent_take(file, &known->found, &known->header, out, err);
+    return rc;
+}
+
+/* Was the file cut off, or is it the first of several? */
+static void say_perhaps_split(const struct vhd_found *found, uint64_t file_size, const char *name,
+                              struct image *out)
+{
+    size_t i = 0;
+
+    while (i < out->facts.n && strcmp(out->facts.v[i].key, "bad_blocks") != 0)
+        i++;
+    if (i < out->facts.n && found->data_end == file_size)
+        vd_fact_add(&out->facts, VD_FACT_WARNING, "split",
+                    "%s ends before its blocks do: it was cut, or it is the first part of a split "
+                    "image whose others (.v01, .v02 …) do not lie beside it",
+                    name);
+}
+
+static int open_file(struct blkdev *file, const char *name, bool joined, struct blk_share *share,
+                     struct image *out, struct vd_err *err)
+{
+    struct vhd_known known = {0};
+    int rc = know(file, &known, out, err);
+
+    if (rc)
+        return rc;
+    if (known.found.footer.disk_type == VHD_FIXED)
+        return open_fixed(file, name, &known.found, known.size, out, err);
+    rc = vhd_sparse_new(
+        file, &known.found, &known.header,
+        &(struct vhd_sparse){.disk_size = known.size, .joined = joined, .share = share}, name,
+        &out->dev, &out->facts, err);
+    if (rc == 0 && !joined)
+        say_perhaps_split(&known.found, file->size, name, out);
+    return rc;
+}
+
+static int open_parts(struct blkdev *file, const char *name, const struct blk_source *source,
+                      unsigned dir, struct image *out, struct vd_err *err)
+{
+    VD_AUTO(blk) struct blkdev *whole = NULL;
+    char first[VHD_SPLIT_NAME];
+    int rc;
+
+    if (vhd_split_is_later(source, dir, name, first))
+        return vd_fail(err, VD_EUNSUPPORTED, "this is a part of the split image %s: open that one",
+                       first);
+    rc = vhd_split_join(file, name, source, dir, &whole, &out->facts, err);
+    if (rc == 0)
+        rc = open_file(whole ? whole : file, name, whole != NULL, source ? source->share : NULL,
+                       out, err);
+    return vhd_split_named_later(name)
+               ? vd_prefix(err, rc, "part of a split image without its first file")
+               : rc;
 }
 
 static int vhd_open(struct blkdev *file, const char *name, const struct blk_source *source,
                     unsigned dir, struct image *out, struct vd_err *err)
 {
-    (void)source;
-    (void)dir;
-    return image_named(err, open_file(file, name, out, err), name);
+    return image_named(err, open_parts(file, name, source, dir, out, err), name);
+}
+
+/* The last part of a split image ends in its footer, but is no image. */
+static int vhd_identify(struct blkdev *file, const char *name, struct image *out,
+                        struct vd_err *err)
+{
+    struct vhd_known known = {0};
+    int rc;
+
+    if (vhd_split_named_later(name))
+        return vd_fail(err, VD_ENOTFORMAT, "%s: a part of a split image", name);
+    rc = know(file, &known, out, err);
+    if (rc == 0 && known.found.footer.disk_type == VHD_FIXED && fixed_but_short(&known.found))
+        rc = vd_fail(err, VD_ECORRUPT, "the disk is larger than the file");
+    return image_named(err, rc, name);
+}
+
+static bool vhd_by_name(const struct blk_source *source, unsigned dir, const char *name)
+{
+    return vhd_split_is_first(source, dir, name);
 }
 
 const struct image_format image_format_vhd = {
     .name = "vhd",
     .probe = vhd_probe,
+    .by_name = vhd_by_name,
     .open = vhd_open,
+    .identify = vhd_identify,
 };

@@ -5,6 +5,7 @@
  *
  *     fixed      data of the disk | footer
  *     dynamic    copy of the footer | header | block allocation table | blocks | footer
+ *     differencing   as dynamic, and names of the parent
  *     block      sector bitmap (padded to 512 bytes) | data
  */
 #ifndef VD_IMAGE_VHD_H
@@ -12,6 +13,8 @@
 
 #include "base/facts.h"
 #include "blk/blkdev.h"
+#include "blk/evidence.h"
+#include "image/image.h"
 
 #define VHD_SECTOR      512u
 #define VHD_FOOTER_SIZE 512u
@@ -52,6 +55,7 @@ struct vhd_locator {
 struct vhd_header {
     uint64_t table_offset; /* bytes */
     uint32_t version, max_entries, block_size;
+    uint64_t data_offset; /* of a next structure: there is none */
     uint8_t parent_uuid[16];
     uint32_t parent_timestamp;
     uint8_t parent_name[512]; /* UTF-16BE */
@@ -69,7 +73,7 @@ int vhd_footer_validate(const struct vhd_footer *footer, struct vd_err *err);
 /* Decodes the dynamic disk header (1,024 bytes).  VD_ECORRUPT: no cookie.  Pure. */
 int vhd_header_decode(const uint8_t *bytes, size_t len, struct vhd_header *out, struct vd_err *err);
 
-/* Checks the header of a dynamic disk of `disk_size` bytes in a file of `file_size` bytes.  Pure.
+/* Checks the header of a dynamic or differencing disk of `disk_size` bytes in a file of `file_size` bytes.  Pure.
  */
 int vhd_header_validate(const struct vhd_header *header, uint64_t disk_size, uint64_t file_size,
                         struct vd_err *err);
@@ -102,11 +106,42 @@ int vhd_footer_choose(const uint8_t head[VHD_FOOTER_SIZE], const uint8_t tail[VH
 int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, const char *name,
                   struct blkdev **out, struct vd_err *err);
 
-/* The disk of a dynamic image.  `header` must have passed vhd_header_validate.  Looks once over the
- * allocation table for blocks that share bytes or lie outside the file, and over some sector
- * bitmaps, and reports to `facts`.  Takes a reference of its own to `file`. */
-int vhd_dynamic_new(struct blkdev *file, const struct vhd_found *found,
-                    const struct vhd_header *header, uint64_t disk_size, const char *name,
-                    struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
+/* What the disk of a dynamic or differencing image is made with. */
+struct vhd_sparse {
+    uint64_t disk_size;
+    bool joined; /* `file` is made of the parts of a split image: they must fit exactly */
+    struct blk_share *share; /* may be NULL */
+};
+
+/* The disk of a dynamic or differencing image (found->footer.disk_type).  `header` must have passed
+ * vhd_header_validate.  Looks once over the allocation table for blocks that share bytes or lie outside
+ * the file, and over some sector bitmaps, and reports to `facts`.  Takes a reference of its own to
+ * `file`. */
+int vhd_sparse_new(struct blkdev *file, const struct vhd_found *found,
+                   const struct vhd_header *header, const struct vhd_sparse *how, const char *name,
+                   struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
+
+/* ---- parent.c ---- */
+
+/* What the header of a differencing disk says of its parent: identity, time, names.  Fills the parent
+ * fields of *out and reports to its facts; a locator that cannot be used is a warning, the others
+ * count.  Fails with VD_ENOMEM only. */
+int vhd_parent_take(struct blkdev *file, const struct vhd_found *found,
+                    const struct vhd_header *header, struct image *out, struct vd_err *err);
+
+/* Bytes of the file that a locator's data takes.  The field says sectors or bytes, by who wrote it. */
+uint64_t vhd_locator_space(const struct vhd_locator *locator);
+
+/* The text of locator data (or of the header's name field: platform 0) as UTF-8 up to the first NUL;
+ * half surrogate pairs stay as three bytes that are no UTF-8, as in a file name on such a disk.
+ * *out_strict: there were none.  False: no text (unknown platform, no bytes).  Pure. */
+bool vhd_locator_text(uint32_t platform, const uint8_t *bytes, size_t len, char *dst, size_t size,
+                      bool *out_strict);
+
+/* Word for a platform code: "W2ru", "MacX" …; NULL when it is not known. */
+const char *vhd_platform_name(uint32_t platform);
+
+/* Seconds since 1970-01-01 UTC of a time stamp. */
+int64_t vhd_time_unix(uint32_t timestamp);
 
 #endif
