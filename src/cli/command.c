@@ -31,7 +31,8 @@ static int source_worker(struct proc_channel *channel, void *arg, struct vd_err 
         .name = job->path->name,
         .chain = {.members = (const char *const *)job->options->chain,
                   .n_members = job->options->n_chain,
-                  .unverified = job->options->unverified_chain},
+                  .unverified = job->options->unverified_chain,
+                  .snapshot = job->options->snapshot},
         .context = {.option = (const char *const *)job->options->given,
                     .sandbox = proc_channel_sandbox(channel)},
     };

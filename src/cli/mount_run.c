@@ -161,7 +161,8 @@ static int mount_worker(struct proc_channel *channel, void *arg, struct vd_err *
     const struct case_options options = {
         .chain = {.members = (const char *const *)o->chain,
                   .n_members = o->n_chain,
-                  .unverified = o->unverified_chain},
+                  .unverified = o->unverified_chain,
+                  .snapshot = o->snapshot},
     };
     const char *sandbox = proc_channel_sandbox(channel);
     struct blk_source source;

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -57,22 +58,39 @@ static int parse_number(const char *value, int base, unsigned long max, unsigned
     return 0;
 }
 
+static int add_member(struct options *o, const char *name, struct vd_err *err)
+{
+    if (o->n_chain == VD_MAX_CHAIN)
+        return vd_fail(err, VD_EUSAGE, "more than %d members", VD_MAX_CHAIN);
+    if (!blk_source_name_ok(name))
+        return vd_fail(err, VD_EUSAGE,
+                       "\"%s\" is not a bare file name (directories are given by parent_dir=)",
+                       name);
+    if (!o->chain)
+        o->chain = calloc(VD_MAX_CHAIN, sizeof(char *));
+    if (!o->chain)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    return set_string(&o->chain[o->n_chain++], name, err);
+}
+
 static int set_chain(struct options *o, const char *value, struct vd_err *err)
 {
     VD_AUTO(free) char *copy = strdup(value);
-    char *save = NULL, *item;
+    char *rest = copy, *item;
     int rc = 0;
 
     if (!copy)
         return vd_fail(err, VD_ENOMEM, "out of memory");
-    for (item = strtok_r(copy, ":", &save); item && rc == 0; item = strtok_r(NULL, ":", &save)) {
-        if (!blk_source_name_ok(item))
-            return vd_fail(err, VD_EUSAGE,
-                           "\"%s\" is not a bare file name (directories are given by parent_dir=)",
-                           item);
-        rc = add_string(o->chain, &o->n_chain, item, err);
-    }
+    while (rc == 0 && (item = strsep(&rest, ":")) != NULL)
+        rc = item[0] ? add_member(o, item, err)
+                     : vd_fail(err, VD_EUSAGE, "an empty name in \"%s\"", value);
     return rc;
+}
+
+static int set_snapshot(struct options *o, const char *value, struct vd_err *err)
+{
+    return value[0] ? set_string(&o->snapshot, value, err)
+                    : vd_fail(err, VD_EUSAGE, "an empty value");
 }
 
 static int set_parent_dir(struct options *o, const char *value, struct vd_err *err)
@@ -200,6 +218,10 @@ static const struct option_row option_table[] = {
     {"chain", "FILE[:FILE...]", OPEN, set_chain,
      "The members of the snapshot chain, tip first, as bare file names. Without it the parent "
      "hints in the files are followed. Either way every link is verified."},
+    {"snapshot", "N|NAME|tip", OPEN, set_snapshot,
+     "The point of the chain that is shown: its number (0 is the base), the file name of a member, "
+     "the name of a snapshot as the .vmsd beside the image has it, or tip (default): the file that "
+     "was named. The whole chain is verified all the same."},
     {"parent_dir", "DIR", OPEN, set_parent_dir,
      "Another directory in which parents and extents may lie. May be given more than once. "
      "Without it only the directory of the image is searched."},
@@ -356,6 +378,8 @@ static void free_list(char **list, size_t n)
 void options_clear(struct options *o)
 {
     free_list(o->chain, o->n_chain);
+    free(o->chain);
+    free(o->snapshot);
     free_list(o->parent_dir, o->n_parent_dir);
     free_list(o->given, o->n_given);
     free(o->given);

@@ -14,8 +14,9 @@
 
 struct options {
     /* what is opened */
-    char *chain[OPTIONS_MAX_LIST]; /* bare names, tip first */
+    char **chain; /* bare names, tip first */
     size_t n_chain;
+    char *snapshot; /* NULL: the file that was named */
     char *parent_dir[OPTIONS_MAX_LIST];
     size_t n_parent_dir;
     bool unverified_chain;
