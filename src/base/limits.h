@@ -45,6 +45,10 @@
  * memory of a bomb small. */
 #define VD_MAX_GRAIN (2u << 20)
 
+/* Grains of a stream-optimized VMDK that is put together again from its markers: 8 bytes each,
+ * 64 MiB; with the usual 64 KiB grains 512 GiB of data. */
+#define VD_MAX_STREAM_GRAINS (8u << 20)
+
 /* Entries of one VMDK grain table.  The specification and every producer known have 512, ESX
  * redo logs 4,096. */
 #define VD_MAX_GRAIN_TABLE 4096

@@ -17,7 +17,7 @@
 /* VDF 5.0: "The grain size must be a power of 2 and must be greater than 8"; 8 itself exists. */
 #define GRAIN_SECTORS_MIN 8
 
-#define MARKER_FOOTER 3
+#define MARKER_SIZE 16 /* value, size of data, type; the rest of the sector is zeros */
 
 enum vmdk_magic vmdk_magic_of(const uint8_t *bytes, size_t len)
 {
@@ -136,10 +136,23 @@ int vmdk_footer_validate(const struct vmdk_header *header, const struct vmdk_hea
     return 0;
 }
 
-bool vmdk_is_footer_marker(const uint8_t *bytes)
+void vmdk_marker_decode(const uint8_t *bytes, size_t len, struct vmdk_marker *out)
 {
-    return vd_le32(bytes + 8) == 0 && vd_le32(bytes + 12) == MARKER_FOOTER &&
-           vd_all_zero(bytes + 16, VMDK_SECTOR - 16);
+    static const enum vmdk_marker_kind kinds[] = {VMDK_MARKER_END, VMDK_MARKER_TABLE,
+                                                  VMDK_MARKER_DIR, VMDK_MARKER_FOOTER};
+
+    *out = (struct vmdk_marker){.kind = VMDK_MARKER_BAD};
+    if (len >= MARKER_SIZE && vd_le32(bytes + 8) != 0) {
+        out->kind = VMDK_MARKER_GRAIN;
+        return;
+    }
+    if (len < VMDK_SECTOR || vd_le32(bytes + 12) >= sizeof(kinds) / sizeof(kinds[0]) ||
+        !vd_all_zero(bytes + MARKER_SIZE, VMDK_SECTOR - MARKER_SIZE))
+        return;
+    out->kind = kinds[vd_le32(bytes + 12)];
+    out->sectors = vd_le64(bytes);
+    if (out->kind == VMDK_MARKER_END && out->sectors)
+        out->kind = VMDK_MARKER_BAD;
 }
 
 void vmdk_header_report(const struct vmdk_header *h, const char *file, struct vd_facts *facts)

@@ -65,8 +65,24 @@ int vmdk_header_validate(const struct vmdk_header *h, struct vd_err *err);
 int vmdk_footer_validate(const struct vmdk_header *header, const struct vmdk_header *footer,
                          struct vd_err *err);
 
-/* Is this sector the marker that stands before a footer?  `bytes` has VMDK_SECTOR bytes. */
-bool vmdk_is_footer_marker(const uint8_t *bytes);
+/* What stands at a sector of a stream with markers. */
+enum vmdk_marker_kind {
+    VMDK_MARKER_END,    /* end of the stream; a sector of zeros */
+    VMDK_MARKER_TABLE,  /* a grain table of `sectors` sectors follows */
+    VMDK_MARKER_DIR,    /* the grain directory follows */
+    VMDK_MARKER_FOOTER, /* the footer follows */
+    VMDK_MARKER_GRAIN,  /* a compressed grain: its header is its marker (see grain.h) */
+    VMDK_MARKER_BAD     /* none of these */
+};
+
+struct vmdk_marker {
+    enum vmdk_marker_kind kind;
+    uint64_t sectors; /* TABLE, DIR, FOOTER: length of what follows the marker's own sector */
+};
+
+/* Pure.  `len` bytes from the marker on, at most VMDK_SECTOR: less at the end of a file.  Only a
+ * grain's marker can be told from less than a sector. */
+void vmdk_marker_decode(const uint8_t *bytes, size_t len, struct vmdk_marker *out);
 
 /* Number of entries of the grain directory of a valid header. */
 uint64_t vmdk_header_gd_entries(const struct vmdk_header *h);

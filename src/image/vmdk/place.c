@@ -13,6 +13,10 @@ static const char past_end[] = "points past the end of the file";
 static const char cut_off[] = "the file ends inside the grain";
 static const char into_meta[] = "points into the header, the descriptor or a grain directory";
 static const char ambiguous[] = "the two copies of the table do not agree";
+static const char lost[] = "stands for a grain that was not met in the stream, which is cut or "
+                           "damaged: the grain may have "
+                           "been in the lost part";
+static const char twice[] = "stands for a grain that two places of the damaged stream claim to be";
 static const char contested[] = "names sectors that another entry claims too";
 
 void vmdk_geometry_guard(struct vmdk_geometry *g, uint64_t off_sectors, uint64_t len)
@@ -107,6 +111,8 @@ struct vmdk_place vmdk_place_of(const struct vmdk_geometry *g, uint64_t grain, u
         return (struct vmdk_place){.kind = VMDK_PLACE_ZEROS};
     if (gte == VMDK_GTE_AMBIGUOUS)
         return bad(ambiguous);
+    if (g->stream_tables && gte >= VMDK_GTE_TWICE)
+        return bad(gte == VMDK_GTE_LOST ? lost : twice);
     if (g->compressed)
         need = 1; /* its size stands in its header; that is checked when it is read */
     if (off >= g->file_size)

@@ -423,8 +423,55 @@ static int last_used_sector(struct blkdev *file, uint64_t *out_off, struct vd_er
     return vd_fail(err, VD_ECORRUPT, "footer: not found at the end of the file");
 }
 
-/* The footer of a stream: marker, footer, end-of-stream marker (VDF 5.0: "the last two sectors").
- */
+/* Does the grain directory lie where the footer says?  Its marker stands before it: a wrong place,
+ * even one with zeros, is found out. */
+static int check_footer_dir(struct blkdev *file, const struct vmdk_header *footer,
+                            uint64_t footer_off, struct vd_err *err)
+{
+    uint64_t off, bytes = vmdk_header_gd_entries(footer) * 4;
+    struct vmdk_marker marker;
+    uint8_t sector[VMDK_SECTOR];
+    int rc;
+
+    if (!vd_mul(footer->gd_off_sectors, VMDK_SECTOR, &off) || off <= VMDK_SECTOR ||
+        !vd_range_inside(off, bytes, footer_off))
+        return vd_fail(err, VD_ECORRUPT,
+                       "footer: the grain directory (%" PRIu64 " bytes at sector %" PRIu64
+                       ") does not lie before the footer",
+                       bytes, footer->gd_off_sectors);
+    if (!(footer->flags & VMDK_FLAG_MARKERS))
+        return 0;
+    rc = blk_read(file, off - VMDK_SECTOR, sector, sizeof(sector), err);
+    if (rc)
+        return rc;
+    vmdk_marker_decode(sector, sizeof(sector), &marker);
+    if (marker.kind != VMDK_MARKER_DIR)
+        return vd_fail(err, VD_ECORRUPT,
+                       "footer: no grain directory marker before sector %" PRIu64
+                       ", where the directory should be",
+                       footer->gd_off_sectors);
+    return 0;
+}
+
+static int decode_footer(const uint8_t *bytes, uint64_t off, const struct vmdk_header *header,
+                         struct vmdk_header *out, struct vd_err *err)
+{
+    struct vmdk_marker marker;
+    int rc;
+
+    vmdk_marker_decode(bytes, VMDK_SECTOR, &marker);
+    if (marker.kind != VMDK_MARKER_FOOTER)
+        return vd_fail(err, VD_ECORRUPT,
+                       "footer: no footer marker before sector %" PRIu64
+                       ", the last one in use: the stream is cut or was never completed",
+                       off / VMDK_SECTOR);
+    rc = vmdk_header_decode(bytes + VMDK_SECTOR, VMDK_SECTOR, out, err);
+    if (rc)
+        return vd_prefix(err, rc, "footer");
+    return vmdk_footer_validate(header, out, err);
+}
+
+/* The footer of a stream: marker, footer, end-of-stream marker (VDF 5.0: "the last two sectors"). */
 static int read_footer(struct blkdev *file, const struct vmdk_header *header,
                        struct vmdk_header *out, struct vd_facts *facts, struct vd_err *err)
 {
@@ -437,17 +484,10 @@ static int read_footer(struct blkdev *file, const struct vmdk_header *header,
     if (off < UINT64_C(2) * VMDK_SECTOR || !vd_range_inside(off, VMDK_SECTOR, file->size))
         return vd_fail(err, VD_ECORRUPT, "footer: the file ends before it");
     rc = blk_read(file, off - VMDK_SECTOR, bytes, sizeof(bytes), err);
-    if (rc)
-        return rc;
-    if (!vmdk_is_footer_marker(bytes))
-        return vd_fail(err, VD_ECORRUPT,
-                       "footer: no footer marker before sector %" PRIu64
-                       ", the last one in use: the stream is cut or was never completed",
-                       off / VMDK_SECTOR);
-    rc = vmdk_header_decode(bytes + VMDK_SECTOR, VMDK_SECTOR, out, err);
-    if (rc)
-        return vd_prefix(err, rc, "footer");
-    rc = vmdk_footer_validate(header, out, err);
+    if (rc == 0)
+        rc = decode_footer(bytes, off, header, out, err);
+    if (rc == 0)
+        rc = check_footer_dir(file, out, off, err);
     if (rc)
         return rc;
     behind = file->size - off - VMDK_SECTOR;
@@ -464,12 +504,38 @@ static int read_footer(struct blkdev *file, const struct vmdk_header *header,
     return 0;
 }
 
-static int read_header(struct blkdev *file, struct vmdk_header *out, struct vd_facts *facts,
-                       struct vd_err *err)
+/* Takes over what the footer says.  A stream whose footer is lost can still be followed by its markers
+ * (tables_open.c): its directory offset stays VMDK_GD_AT_END. */
+static int follow_footer(struct blkdev *file, struct vmdk_header *header, struct vd_facts *facts,
+                         struct vd_err *err)
+{
+    struct vd_err why = VD_ERR_INIT;
+    struct vmdk_header footer;
+    int rc = read_footer(file, header, &footer, facts, &why);
+
+    if (rc && (rc == -VD_ENOMEM || !(header->flags & VMDK_FLAG_MARKERS))) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (rc) {
+        vd_fact_add(facts, VD_FACT_WARNING, "footer",
+                    "%s: %s; the grains are looked for by following the stream from its start",
+                    file->label, why.msg);
+        header->rgd_off_sectors = 0;
+        return 0;
+    }
+    header->gd_off_sectors = footer.gd_off_sectors;
+    header->rgd_off_sectors = footer.rgd_off_sectors;
+    header->flags = footer.flags;
+    return 0;
+}
+
+static int read_header(struct blkdev *file, struct vmdk_header *out, struct vd_err *err)
 {
     uint8_t bytes[VMDK_HEADER_SIZE] = {0};
     size_t len = (size_t)vd_min(sizeof(bytes), file->size);
-    struct vmdk_header header, footer;
+    struct vmdk_header header;
     int rc = blk_read(file, 0, bytes, len, err);
 
     if (rc)
@@ -479,31 +545,41 @@ static int read_header(struct blkdev *file, struct vmdk_header *out, struct vd_f
         rc = vmdk_header_decode(bytes, len, &header, err);
     if (rc == 0 && header.capacity_sectors)
         rc = vmdk_header_validate(&header, err);
-    if (rc)
-        return rc;
-    vmdk_header_report(&header, file->label, facts);
-    if (header.capacity_sectors && header.gd_off_sectors == VMDK_GD_AT_END) {
-        rc = read_footer(file, &header, &footer, facts, err);
-        if (rc)
-            return rc;
-        header.gd_off_sectors = footer.gd_off_sectors;
-        header.rgd_off_sectors = footer.rgd_off_sectors;
-        header.flags = footer.flags;
+    if (rc == 0)
+        *out = header;
+    return rc;
+}
+
+/* Every message about the file begins with its name; the medium's errors have it already. */
+static int named(const struct blkdev *file, int rc, const struct vd_err *below, struct vd_err *err)
+{
+    if (rc && err) {
+        *err = *below;
+        if (below->cls != VD_EIO)
+            (void)vd_prefix(err, rc, "%s", file->label);
     }
-    *out = header;
-    return 0;
+    return rc;
+}
+
+int vmdk_sparse_peek(struct blkdev *file, struct vmdk_header *out, struct vd_err *err)
+{
+    struct vd_err below = VD_ERR_INIT;
+
+    return named(file, read_header(file, out, &below), &below, err);
 }
 
 int vmdk_sparse_header(struct blkdev *file, struct vmdk_header *out, struct vd_facts *facts,
                        struct vd_err *err)
 {
     struct vd_err below = VD_ERR_INIT;
-    int rc = read_header(file, out, facts, &below);
+    struct vmdk_header header;
+    int rc = read_header(file, &header, &below);
 
-    if (rc && err) {
-        *err = below;
-        if (below.cls != VD_EIO) /* the medium's errors carry the file's name already */
-            (void)vd_prefix(err, rc, "%s", file->label);
-    }
-    return rc;
+    if (rc == 0)
+        vmdk_header_report(&header, file->label, facts);
+    if (rc == 0 && header.capacity_sectors && header.gd_off_sectors == VMDK_GD_AT_END)
+        rc = follow_footer(file, &header, facts, &below);
+    if (rc == 0)
+        *out = header;
+    return named(file, rc, &below, err);
 }

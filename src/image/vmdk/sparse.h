@@ -6,11 +6,15 @@
 #include "image/vmdk/tables.h"
 
 /* Reads the header of `file` and, where it says so, the footer whose grain directory counts;
- * checks both.  Warnings go to `facts`.  VD_EUNSUPPORTED for other kinds of sparse extents, by
+ * checks both.  A stream with markers whose footer is lost or wrong is accepted and keeps
+ * VMDK_GD_AT_END: vmdk_sparse_new follows the markers.  Warnings go to `facts`.  VD_EUNSUPPORTED for other kinds of sparse extents, by
  * name; VD_ECORRUPT, VD_ELIMIT.  A capacity of 0 (descriptor only) is accepted and not checked
  * further. */
 int vmdk_sparse_header(struct blkdev *file, struct vmdk_header *out, struct vd_facts *facts,
                        struct vd_err *err);
+
+/* The header alone, without looking for a footer: who a file is does not depend on it. */
+int vmdk_sparse_peek(struct blkdev *file, struct vmdk_header *out, struct vd_err *err);
 
 /* Opens the extent: `h` from vmdk_sparse_header, capacity > 0.  Takes over the reference to `file`
  * on success only.  `extent` is the number of the extent in its image.  Positions whose table or

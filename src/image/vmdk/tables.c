@@ -30,6 +30,8 @@ static const char *const note_texts[NOTE_COUNT] = {
         "the two copies name different places for a grain: those grains cannot be read",
     [NOTE_BAD_ENTRY] = "an entry points past the end of the file, into its structures, or at "
                        "sectors that another entry claims too: those grains cannot be read",
+    [NOTE_NO_MARKER] = "no grain table marker stands before the place that the directory names, so "
+                       "no table lies there: the range cannot be read",
 };
 
 /* Keys: extent (15 bits) | kind (2 bits) | number (46 bits: at most 2^24 tables of 2^12 grains). */
@@ -127,6 +129,10 @@ int vmdk_tables_source(struct vmdk_tables *t, uint64_t table, struct vmdk_source
     bool bad = false;
 
     *out = (struct vmdk_source){.kind = VMDK_PLACE_ABSENT};
+    if (t->stream) {
+        out->kind = VMDK_PLACE_DATA;
+        return 0;
+    }
     for (i = 0; i < t->n_dirs; i++) {
         uint32_t gde = 0;
 
@@ -219,12 +225,54 @@ static int read_copies(struct vmdk_tables *t, uint64_t table, const struct vmdk_
     return 0;
 }
 
+/* In a stream a marker stands before each table: an entry of the directory that leads elsewhere is
+ * found out even where zeros lie. */
+static int check_marker(struct vmdk_tables *t, uint64_t table, const struct vmdk_source *source,
+                        uint32_t *out, uint32_t n, struct vd_err *err)
+{
+    bool marked = false;
+    uint32_t k;
+    int rc = vmdk_tables_has_marker(t->file, source->off[0], VMDK_MARKER_TABLE, &marked, err);
+
+    if (rc || marked)
+        return rc;
+    for (k = 0; k < n; k++)
+        out[k] = VMDK_GTE_LOST;
+    vmdk_tables_note(t, NOTE_NO_MARKER, table);
+    return 0;
+}
+
+int vmdk_tables_has_marker(struct blkdev *file, uint64_t off, enum vmdk_marker_kind kind, bool *out,
+                           struct vd_err *err)
+{
+    uint8_t bytes[VMDK_SECTOR];
+    struct vmdk_marker marker;
+    int rc;
+
+    *out = false;
+    if (off < VMDK_SECTOR)
+        return 0;
+    rc = blk_read(file, off - VMDK_SECTOR, bytes, sizeof(bytes), err);
+    if (rc)
+        return rc;
+    vmdk_marker_decode(bytes, sizeof(bytes), &marker);
+    *out = marker.kind == kind;
+    return 0;
+}
+
 int vmdk_tables_read(struct vmdk_tables *t, uint64_t table, const struct vmdk_source *source,
                      uint32_t *out, struct vd_err *err)
 {
     uint32_t n = vmdk_table_entries(&t->g, table);
-    int rc = read_copies(t, table, source, out, n, err);
+    int rc;
 
+    if (t->stream) {
+        vmdk_stream_table(t->stream, table, out, n);
+        return 0;
+    }
+    rc = read_copies(t, table, source, out, n, err);
+    if (rc == 0 && t->marked)
+        rc = check_marker(t, table, source, out, n, err);
     if (rc)
         return vd_prefix(err, rc, "grain table %" PRIu64, table);
     note_bad_entries(t, table, out, n);
@@ -272,7 +320,7 @@ uint64_t vmdk_tables_absent_run(const struct vmdk_tables *t, uint64_t table, uin
     uint64_t n = 0, left = vd_min(max, t->g.gd_entries - table);
     unsigned i;
 
-    for (; n < left; n++)
+    for (; n < left && !t->stream; n++)
         for (i = 0; i < t->n_dirs; i++)
             if (!t->dir[i].whole || t->dir[i].whole[table + n])
                 return n;
@@ -317,8 +365,34 @@ void vmdk_tables_free(struct vmdk_tables *t)
     for (i = 0; i < 2; i++)
         free(t->dir[i].whole);
     free(t->contested);
+    vmdk_stream_free(t->stream);
     made_cache_unref(t->cache);
     free(t);
+}
+
+/* What a walk through the stream found. */
+static void describe_stream(const struct vmdk_tables *t, vd_fact_fn *fn, void *ctx)
+{
+    const struct vmdk_stream_found *f = &t->rebuilt;
+    char text[1024];
+    int n = snprintf(text, sizeof(text),
+                     "the stream was followed by its markers from offset %" PRIu64 " to %" PRIu64
+                     " (%s): %" PRIu64 " grains and %" PRIu64 " grain tables were met. ",
+                     f->start, f->end, f->why, f->n_grains, f->n_tables);
+
+    if (f->gd_sectors)
+        (void)snprintf(text + n, sizeof(text) - (size_t)n,
+                       "They agree with the grain directory met at sector %" PRIu64
+                       ": nothing is missing",
+                       f->gd_sectors);
+    else
+        (void)snprintf(text + n, sizeof(text) - (size_t)n,
+                       "%" PRIu64 " tables prove what is absent from their span; elsewhere a grain "
+                       "that was not met cannot be read, it may have been in the lost part; that "
+                       "grains are where they should be is known from their own headers only; "
+                       "%" PRIu64 " grains are unclear",
+                       f->n_proved, f->n_unclear);
+    fn(ctx, t->file->label, VD_FACT_WARNING, "stream_rebuilt", text);
 }
 
 void vmdk_tables_describe(struct vmdk_tables *t, vd_fact_fn *fn, void *ctx)
@@ -326,6 +400,8 @@ void vmdk_tables_describe(struct vmdk_tables *t, vd_fact_fn *fn, void *ctx)
     char text[512];
     unsigned k;
 
+    if (t->rebuilt.start)
+        describe_stream(t, fn, ctx);
     if (t->lost_dir)
         fn(ctx, t->file->label, VD_FACT_WARNING, "grain_directory", t->lost_dir);
     for (k = 0; k < NOTE_COUNT; k++) {
@@ -345,6 +421,8 @@ void vmdk_tables_describe(struct vmdk_tables *t, vd_fact_fn *fn, void *ctx)
         fn(ctx, t->file->label, VD_FACT_INFO, "grain_directory",
            "the grain directory is too large to be kept in memory: whether two entries share a "
            "table was not checked");
+    if (t->stream)
+        return;
     (void)snprintf(text, sizeof(text),
                    "%" PRIu64 " in all; at open %" PRIu64 " directory entries were looked at and "
                    "%" PRIu64 " tables checked, the others are when they are used",

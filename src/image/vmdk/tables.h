@@ -20,6 +20,10 @@
 /* A table entry that no file can have: the two copies disagree. */
 #define VMDK_GTE_AMBIGUOUS UINT32_MAX
 
+/* Where the geometry says `stream_tables`: entries that stand for what a damaged stream cannot tell. */
+#define VMDK_GTE_LOST  (UINT32_MAX - 1u) /* the grain was not met, and nothing proves it absent */
+#define VMDK_GTE_TWICE (UINT32_MAX - 2u) /* two places claim to be the grain */
+
 #define VMDK_META_RANGES 4
 
 /* Shape of an extent, in bytes; from a validated header. */
@@ -30,6 +34,7 @@ struct vmdk_geometry {
     uint64_t gt_span; /* bytes of the disk that one table covers */
     bool zero_grain;  /* a table entry of 1 is a zeroed grain */
     bool compressed, markers, redundant;
+    bool stream_tables; /* tables are checked against the stream, or made of it */
     /* Header, descriptor, directories: grains and tables cannot lie there. */
     struct {
         uint64_t off, len;

@@ -247,18 +247,80 @@ static bool can_check_all(const struct vmdk_tables *t, const struct vmdk_shared 
            t->g.gd_entries * 4 * t->n_dirs <= shared->scan_left;
 }
 
+/* ---- streams ---- */
+
+/* Does nothing name a grain directory that could be one, while the grains carry their addresses? */
+static bool must_walk(const struct vmdk_tables *t, const struct vmdk_header *h)
+{
+    uint64_t off;
+
+    return t->g.compressed && t->g.markers && !dir_possible(&t->g, h->gd_off_sectors, &off) &&
+           !(t->g.redundant && dir_possible(&t->g, h->rgd_off_sectors, &off));
+}
+
+/* Puts the tables together from the stream.  If that meets a whole directory it is used like one that
+ * the footer names: *io_gd_sectors. */
+static int walk_stream(struct vmdk_tables *t, const struct vmdk_header *h, uint64_t *io_gd_sectors,
+                       struct vd_err *err)
+{
+    int rc = vmdk_stream_walk(t->file, h, &t->g, &t->stream, err);
+
+    if (rc)
+        return rc;
+    t->rebuilt = *vmdk_stream_found(t->stream);
+    if (t->rebuilt.gd_sectors) {
+        *io_gd_sectors = t->rebuilt.gd_sectors;
+        vmdk_stream_free(vd_take(&t->stream));
+        return 0;
+    }
+    if (t->rebuilt.n_grains == 0)
+        return vd_fail(err, VD_ECORRUPT,
+                       "no grain directory, and from sector %" PRIu64
+                       " on the stream shows no grain either (%s)",
+                       t->rebuilt.start / VMDK_SECTOR, t->rebuilt.why);
+    t->g.stream_tables = true;
+    return 0;
+}
+
+/* If the directory and the first table of a stream have their markers, all must have them. */
+static void expect_markers(struct vmdk_tables *t)
+{
+    struct vmdk_source source = {.kind = VMDK_PLACE_ABSENT};
+    bool marked = false;
+    uint64_t table;
+
+    if (!t->g.markers || t->n_dirs != 1 || !t->dir[0].whole ||
+        vmdk_tables_has_marker(t->file, t->dir[0].off, VMDK_MARKER_DIR, &marked, NULL) || !marked)
+        return;
+    for (table = 0; table < t->g.gd_entries && source.kind != VMDK_PLACE_DATA; table++)
+        if (vmdk_tables_source(t, table, &source, NULL))
+            return;
+    if (source.kind == VMDK_PLACE_DATA &&
+        vmdk_tables_has_marker(t->file, source.off[0], VMDK_MARKER_TABLE, &marked, NULL) == 0)
+        t->marked = t->g.stream_tables = marked;
+}
+
 int vmdk_tables_load(struct vmdk_tables *t, const struct vmdk_header *h, struct vmdk_shared *shared,
                      struct vd_err *err)
 {
     struct vmdk_claims *claims = NULL;
-    int rc = find_dirs(t, h, err);
+    struct vmdk_header found = *h;
     bool complete;
     unsigned i;
+    int rc;
 
+    if (must_walk(t, h)) {
+        rc = walk_stream(t, h, &found.gd_off_sectors, err);
+        if (rc || t->stream)
+            return rc;
+        vmdk_geometry_guard(&t->g, found.gd_off_sectors, t->g.gd_entries * 4);
+    }
+    rc = find_dirs(t, &found, err);
     if (rc)
         return rc;
     for (i = 0; i < t->n_dirs; i++)
         load_dir(t, &t->dir[i], shared);
+    expect_markers(t);
     t->tables_overlap_unchecked = !void_overlaps(t);
     if (!t->g.compressed && can_check_all(t, shared))
         claims = vmdk_claims_new(t->g.file_size, t->g.grain, vd_div_up(t->g.capacity, t->g.grain));

@@ -3,6 +3,7 @@
 #ifndef VD_IMAGE_VMDK_TABLES_PRIV_H
 #define VD_IMAGE_VMDK_TABLES_PRIV_H
 
+#include "image/vmdk/stream.h"
 #include "image/vmdk/tables.h"
 
 #define VMDK_DIR_PAGE_ENTRIES 1024u /* 4 KiB */
@@ -18,6 +19,7 @@ enum vmdk_note {
     NOTE_DIFFER,       /* copies differ, the rules made one table out of them */
     NOTE_UNCLEAR,      /* copies differ and some grains stay unclear */
     NOTE_BAD_ENTRY,    /* a table entry is impossible */
+    NOTE_NO_MARKER,    /* a stream's table without its marker: no table lies there */
     NOTE_COUNT
 };
 
@@ -33,7 +35,10 @@ struct vmdk_tables {
     unsigned extent;
     struct vmdk_directory dir[2]; /* primary, redundant */
     unsigned n_dirs;
-    uint64_t n_scanned; /* directory entries looked at, and tables checked, at open */
+    struct vmdk_stream *stream;       /* instead of directories: put together from markers; owned */
+    struct vmdk_stream_found rebuilt; /* what a walk found; start 0: there was none */
+    bool marked;                      /* every table must have its marker before it */
+    uint64_t n_scanned;               /* directory entries looked at, and tables checked, at open */
     uint64_t n_checked;
     bool tables_overlap_unchecked, grains_overlap_unchecked;
     const char *lost_dir;           /* warning about a whole directory, or NULL */
@@ -55,6 +60,10 @@ enum vmdk_place_kind vmdk_gde_kind(const struct vmdk_geometry *g, uint64_t table
 
 int vmdk_tables_read_entries(struct blkdev *file, uint64_t off, uint32_t *out, size_t n,
                              struct vd_err *err);
+
+/* Does a marker of this kind stand in the sector before `off`? */
+int vmdk_tables_has_marker(struct blkdev *file, uint64_t off, enum vmdk_marker_kind kind, bool *out,
+                           struct vd_err *err);
 
 int vmdk_tables_source(struct vmdk_tables *t, uint64_t table, struct vmdk_source *out,
                        struct vd_err *err);

@@ -389,7 +389,7 @@ static int vmdk_identify(struct blkdev *file, const char *name, struct image *ou
     if (magic == VMDK_MAGIC_NONE) {
         rc = read_descriptor(file, 0, file->size, &d, out, err);
     } else {
-        rc = vmdk_sparse_header(file, &h, &out->facts, err);
+        rc = vmdk_sparse_peek(file, &h, err);
         if (rc == 0 && h.descriptor_off_sectors && h.descriptor_sectors)
             rc = read_embedded(file, &h, &d, out, err);
     }

@@ -2,6 +2,7 @@
 #include "vmdk_build.h"
 
 #include "base/bytes.h"
+#include "base/range.h"
 #include "blk/layers.h"
 
 #include <stdio.h>
@@ -37,7 +38,7 @@ static void put_header(const struct vb_spec *s, const struct vb_image *v, uint8_
     vd_put_le32(p + 44, s->gt_entries);
     vd_put_le64(p + 48, v->rgd / SECTOR);
     vd_put_le64(p + 56, gd);
-    vd_put_le64(p + 64, 0);
+    vd_put_le64(p + 64, v->stream / SECTOR);
     memcpy(p + 73, "\n \r\n", 4);
     p[77] = s->flags & VB_COMPRESSED ? 1 : 0;
 }
@@ -93,9 +94,9 @@ static void put_tables(const struct vb_spec *s, struct vb_image *v, size_t *dir,
     uint32_t t;
 
     for (t = 0; t < v->n_tables; t++)
-        if (table_used(s, v, t)) {
+        if (table_used(s, v, t) && !gt[t]) {
             if (markers)
-                put_marker(v, 1, 1);
+                put_marker(v, vd_div_up(s->gt_entries * 4, SECTOR), 1);
             gt[t] = append(v, (size_t)s->gt_entries * 4);
         }
     if (markers)
@@ -169,9 +170,16 @@ void vb_make(const struct vb_spec *spec, struct vb_image *out)
         put_tables(&s, &v, &v.rgd, v.rgt, false);
     if (!s.footer)
         put_tables(&s, &v, &v.gd, v.gt, false);
-    for (i = 0; i < v.n_grains; i++)
+    v.stream = s.footer ? append(&v, 0) : 0;
+    for (i = 0; i < v.n_grains; i++) {
         if (s.grains[i] == 'd')
             put_grain(&s, &v, i);
+        if (s.interleave && ((i + 1) % s.gt_entries == 0 || i + 1 == v.n_grains) &&
+            table_used(&s, &v, i / s.gt_entries)) {
+            put_marker(&v, vd_div_up(s.gt_entries * 4, SECTOR), 1);
+            v.gt[i / s.gt_entries] = append(&v, (size_t)s.gt_entries * 4);
+        }
+    }
     if (s.footer)
         put_stream_end(&s, &v);
     (void)append(&v, 0);

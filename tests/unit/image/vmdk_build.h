@@ -26,6 +26,7 @@ struct vb_spec {
     const char *grains;     /* one letter per grain: 'd' data, '.' absent, 'z' zeroed (entry 1) */
     const char *descriptor; /* text at sector 1, NULL: none */
     bool footer;            /* directory at the end, named by a footer (stream) */
+    bool interleave;        /* with `footer`: each table behind the grains of its span */
     bool sparse_tables;     /* tables without any entry get directory entry 0 */
     uint64_t seed;          /* of the data */
 };
@@ -41,6 +42,7 @@ struct vb_image {
     uint32_t grain_sectors, gt_entries, n_tables, n_grains;
     /* byte offsets in the file; 0 = not there */
     size_t descriptor, gd, rgd, footer;
+    size_t stream; /* first byte behind the header and descriptor; only with `footer` */
     size_t gt[VB_MAX_TABLES], rgt[VB_MAX_TABLES];
     size_t grain[VB_MAX_GRAINS];
     size_t grain_len[VB_MAX_GRAINS]; /* header and compressed data, or grain */

@@ -122,7 +122,6 @@ static void test_footer(void **state)
 {
     struct vd_err err = VD_ERR_INIT;
     struct vmdk_header h = good_header(), f = good_header();
-    uint8_t marker[512] = {0};
 
     (void)state;
     h.gd_off_sectors = VMDK_GD_AT_END;
@@ -139,14 +138,45 @@ static void test_footer(void **state)
     assert_fails(vmdk_footer_validate(&h, &f, &err), VD_ECORRUPT, "does not agree");
     f = CHANGED(flags, VB_COMPRESSED);
     assert_fails(vmdk_footer_validate(&h, &f, &err), VD_ECORRUPT, "does not agree");
-    assert_false(vmdk_is_footer_marker(marker));
-    marker[12] = 3;
-    assert_true(vmdk_is_footer_marker(marker));
-    marker[8] = 1;
-    assert_false(vmdk_is_footer_marker(marker));
-    marker[8] = 0;
-    marker[511] = 1;
-    assert_false(vmdk_is_footer_marker(marker));
+}
+
+/* Markers are told by their size field and type; anything else in their sector makes them none. */
+static void test_markers(void **state)
+{
+    static const enum vmdk_marker_kind kinds[] = {
+        VMDK_MARKER_END, VMDK_MARKER_TABLE, VMDK_MARKER_DIR, VMDK_MARKER_FOOTER, VMDK_MARKER_BAD};
+    uint8_t bytes[512] = {0};
+    struct vmdk_marker m;
+    uint8_t type;
+
+    (void)state;
+    for (type = 0; type < 5; type++) {
+        bytes[12] = type;
+        vmdk_marker_decode(bytes, 512, &m);
+        assert_int_equal(m.kind, kinds[type]);
+        vmdk_marker_decode(bytes, 511, &m);
+        assert_int_equal(m.kind, VMDK_MARKER_BAD);
+    }
+    bytes[12] = 1;
+    bytes[7] = 0x80;
+    vmdk_marker_decode(bytes, 512, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_TABLE);
+    assert_true(m.sectors == UINT64_C(1) << 63);
+    bytes[12] = 0; /* an end marker has no sectors behind it */
+    vmdk_marker_decode(bytes, 512, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_BAD);
+    bytes[7] = 0;
+    bytes[12] = 3;
+    bytes[511] = 1;
+    vmdk_marker_decode(bytes, 512, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_BAD);
+    bytes[8] = 1;
+    vmdk_marker_decode(bytes, 512, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_GRAIN);
+    vmdk_marker_decode(bytes, 16, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_GRAIN);
+    vmdk_marker_decode(bytes, 15, &m);
+    assert_int_equal(m.kind, VMDK_MARKER_BAD);
 }
 
 static void test_report(void **state)
@@ -243,10 +273,10 @@ static void test_inflate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode),   cmocka_unit_test(test_magic),
-        cmocka_unit_test(test_validate), cmocka_unit_test(test_footer),
-        cmocka_unit_test(test_report),   cmocka_unit_test(test_grain_header),
-        cmocka_unit_test(test_inflate),
+        cmocka_unit_test(test_decode),       cmocka_unit_test(test_magic),
+        cmocka_unit_test(test_validate),     cmocka_unit_test(test_footer),
+        cmocka_unit_test(test_markers),      cmocka_unit_test(test_report),
+        cmocka_unit_test(test_grain_header), cmocka_unit_test(test_inflate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -429,9 +429,7 @@ static void test_stream_end(void **state)
     assert_ok(vb_open(padded, v.len - 512, "x", &image, &err));
     assert_true(vb_has_fact(image, VD_FACT_WARNING, "end-of-stream marker is missing"));
     image_free(image);
-    assert_fails(vb_open(padded, v.len - 513, "x", &image, &err), VD_ECORRUPT, "footer");
-    assert_fails(vb_open(padded, v.len - 1024, "x", &image, &err), VD_ECORRUPT, "footer");
-    assert_fails(vb_open(padded, 512, "x", &image, &err), VD_ECORRUPT, "footer");
+    assert_fails(vb_open(padded, 512, "x", &image, &err), VD_ECORRUPT, "no grain directory");
     free(padded);
     vb_free(&v);
 }
