@@ -364,21 +364,24 @@ static void finish(struct member *m)
 
 static void write_expected(const struct wr_spec *spec, const char *dir, const char *name)
 {
-    static uint8_t buf[1 << 20], bad_sectors[(1 << 20) / 512];
+    static uint8_t buf[1 << 20];
     char path[4096];
-    uint64_t off;
+    uint64_t off, n;
     int fd;
 
     (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || ftruncate(fd, (off_t)spec->size) != 0)
         bad("cannot write", path);
-    for (off = 0; off < spec->size; off += sizeof(buf)) {
-        uint64_t n = spec->size - off < sizeof(buf) ? spec->size - off : sizeof(buf);
+    for (off = 0; off < spec->size; off += n) {
+        const struct wr_run *run;
+        unsigned member;
 
-        memset(buf, 0, n); /* what cannot be read stays zero in the file */
-        wr_expect(spec, off, buf, n, bad_sectors);
-        if (!zero(buf, n) && pwrite(fd, buf, n, (off_t)off) != (ssize_t)n)
+        if (wr_answer(spec, off, &n, &member, &run) != WR_DATA) /* what cannot be read stays zero */
+            continue;
+        n = n < sizeof(buf) ? n : sizeof(buf);
+        wr_expect(spec, off, buf, n, NULL);
+        if (pwrite(fd, buf, n, (off_t)off) != (ssize_t)n)
             bad("cannot write", path);
     }
     if (close(fd) != 0)

@@ -137,55 +137,59 @@ enum wr_state wr_unit_state(const struct wr_spec *spec, uint64_t off, uint64_t l
     return absent && spec->parent ? WR_MIXED : WR_DATA;
 }
 
-enum wr_state wr_provenance(const struct wr_spec *tip, uint64_t off, unsigned *out_member)
+enum wr_state wr_answer(const struct wr_spec *tip, uint64_t off, uint64_t *out_len,
+                        unsigned *out_member, const struct wr_run **out_run)
 {
     const struct wr_spec *m;
+    uint64_t len = UINT64_MAX, n;
     unsigned i = 0;
 
-    for (m = tip; m; m = m->parent, i++) {
-        enum wr_state state = WR_ABSENT;
+    *out_run = NULL;
+    for (m = tip; m && off < m->size; m = m->parent, i++) {
+        enum wr_state state = wr_local(m, off, &n, out_run);
 
-        if (off < m->size)
-            state = wr_local(m, off, NULL, NULL);
+        len = n < len ? n : len;
         if (state != WR_ABSENT) {
+            *out_len = len;
             *out_member = i;
             return state;
         }
-        if (off >= m->size) /* past the end of a smaller parent: nothing below shows through */
-            while (m->parent)
-                m = m->parent, i++;
     }
+    for (; m; m = m->parent) /* past the end of a smaller parent nothing below it shows through */
+        i++;
+    *out_len = len;
     *out_member = i;
     return WR_ABSENT;
 }
 
+enum wr_state wr_provenance(const struct wr_spec *tip, uint64_t off, unsigned *out_member)
+{
+    const struct wr_run *run;
+    uint64_t len;
+
+    return wr_answer(tip, off, &len, out_member, &run);
+}
+
 void wr_expect(const struct wr_spec *tip, uint64_t off, uint8_t *buf, uint64_t len, uint8_t *bad)
 {
-    uint64_t first = off / 512;
+    uint64_t first = off / 512, n, i;
 
-    while (len) {
-        uint64_t n = 512 - off % 512 < len ? 512 - off % 512 : len, i;
-        const struct wr_spec *m = tip;
-        const struct wr_run *run = NULL;
+    for (; len; off += n, buf += n, len -= n) {
+        const struct wr_run *run;
         unsigned member;
-        enum wr_state state = wr_provenance(tip, off, &member);
+        enum wr_state state = wr_answer(tip, off, &n, &member, &run);
 
-        for (i = 0; m && i < member; i++)
-            m = m->parent;
+        n = n < len ? n : len;
         if (state == WR_NOACCESS) {
             if (!bad)
                 wr_die("byte %llu cannot be read", (unsigned long long)off);
-            bad[off / 512 - first] = 1;
+            for (i = off / 512; i <= (off + n - 1) / 512; i++)
+                bad[i - first] = 1;
+        } else if (state == WR_DATA) {
+            run_bytes(run, off, buf, n);
         } else {
             memset(buf, 0, n);
-            if (state == WR_DATA && m) {
-                (void)wr_local(m, off, NULL, &run);
-                run_bytes(run, off, buf, n);
-            }
         }
-        off += n;
-        buf += n;
-        len -= n;
     }
 }
 

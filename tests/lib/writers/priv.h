@@ -54,6 +54,10 @@ enum wr_state wr_local(const struct wr_spec *spec, uint64_t off, uint64_t *out_l
 /* The bytes that this member stores: DATA as it is, all else zeros. */
 void wr_local_bytes(const struct wr_spec *spec, uint64_t off, uint8_t *buf, uint64_t len);
 
+/* Who answers at `off` of the chain, and for how many bytes from there it is the same. */
+enum wr_state wr_answer(const struct wr_spec *tip, uint64_t off, uint64_t *out_len,
+                        unsigned *out_member, const struct wr_run **out_run);
+
 /* What a unit (grain, block) is as a whole.  WR_DATA: all of it is stored.  WR_MIXED: some sectors are
  * absent and a parent answers for them. */
 #define WR_MIXED ((enum wr_state)100)
