@@ -11,7 +11,8 @@ enum vd_exit {
     VD_EXIT_KEY = 4,         /* a key is needed, or was wrong */
     VD_EXIT_MOUNT = 5,       /* mounting failed */
     VD_EXIT_AUDIT = 6,       /* the audit log cannot be written */
-    VD_EXIT_DIFFERENCE = 7   /* a verification found a difference */
+    VD_EXIT_DIFFERENCE = 7 /* a verification found a difference, check an error or a warning, export
+                                bytes that cannot be had (--errors zero) */
 };
 
 #endif

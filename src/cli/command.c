@@ -35,6 +35,7 @@ static int source_worker(struct proc_channel *channel, void *arg, struct vd_err 
                   .snapshot = job->options->snapshot},
         .context = {.option = (const char *const *)job->options->given,
                     .sandbox = proc_channel_sandbox(channel)},
+        .stop_fd = proc_channel_stop_fd(channel),
     };
     int rc;
 

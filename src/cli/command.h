@@ -25,6 +25,7 @@ struct command_input {
     const char *name; /* bare name of the image in directory 0 */
     struct chain_options chain;
     struct case_context context;
+    int stop_fd; /* becomes readable when the program is told to stop */
 };
 
 /* As command_with_case, but nothing is opened yet: for subcommands that look at what does not open.

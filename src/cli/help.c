@@ -75,7 +75,8 @@ static void print_option(void *ctx, const char *usage, const char *help, unsigne
 static const char exit_codes[] =
     "0 done, 1 usage, 2 cannot open or unsupported, 3 chain or integrity "
     "refused, 4 key needed or wrong, 5 mount failed, 6 audit log unavailable, 7 "
-    "verification found a difference, check found errors or warnings.";
+    "verification found a difference, check found errors or warnings, export had to put "
+    "zeros for bytes that cannot be had.";
 
 void help_vdiskfs(FILE *out)
 {
@@ -107,6 +108,7 @@ void help_vdiskctl(FILE *out)
                 "  info [--json] IMAGE      the chain and its checks, partitions, file systems\n"
                 "  hash [--json] IMAGE      SHA-256 of the inputs and of the reconstructed disk\n"
                 "  check [--json] IMAGE     are the structures of every file of the chain sound?\n"
+                "  export --raw IMAGE OUT   the reconstructed disk as a raw file\n"
                 "  audit verify LOG         has this log been changed?\n"
                 "  audit show LOG           what was accessed, by whom, when\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
@@ -190,6 +192,19 @@ void help_man_vdiskctl(FILE *out)
              "chain that does not open is checked as far as it does. Exit status 0: sound, "
              "perhaps with notes; 7: errors or warnings were found; 2: IMAGE itself does not "
              "open.");
+    man_verb(
+        out,
+        "export --raw [--hash[=NAME,...]] [--partition pN] [--errors stop|zero] [--force] "
+        "[--restart] [-o OPTIONS] IMAGE OUT",
+        "Writes the reconstructed disk (of any point in time: snapshot=), or one partition, to "
+        "the file OUT, with holes where there are zeros. OUT gets its name when all its bytes "
+        "are on the disk; until then they are in OUT.partial. After an interruption (a kill, a "
+        "crash, a full disk) the same command goes on: OUT.partial is read again and hashed, "
+        "and only what is proven to be what was written is kept. Bytes that cannot be had end "
+        "the export; with --errors zero they become zeros, OUT.map lists them in the form of "
+        "GNU ddrescue, and the exit status is 7. --hash prints the hash of OUT (sha256, sha1, "
+        "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
+        "only. OUT cannot lie in an evidence directory or below one.");
     man_verb(out, "audit verify LOG",
              "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
              "(crash), TORN TAIL, or TAMPERED with the frame concerned.");

@@ -14,6 +14,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } verb_table[] = {
     {"info", cmd_info},   {"hash", cmd_hash},     {"check", cmd_check},
+    {"export", cmd_export},
     {"audit", cmd_audit}, {"umount", cmd_umount},
 };
 
