@@ -41,6 +41,14 @@ static inline size_t case_point_number(const struct chain *chain, size_t member)
     return chain->n - 1 - member;
 }
 
+/* Is it one of the points under snapshots/?  Their info tells of the newest member and lists the
+ * others, which the info of the root describes: else looking at all points of a chain of 1,024
+ * would cost its square. */
+static inline bool case_is_older(const struct vd_point *point)
+{
+    return point->first != 0;
+}
+
 enum point_need {
     POINT_DISK,     /* the disk alone */
     POINT_ALL,      /* volumes too; a partition table that cannot be read is an error */

@@ -25,6 +25,7 @@ struct collector {
     struct info_facts *facts;
     enum info_scope scope;
     size_t index;
+    bool warnings_only;
 };
 
 static bool same(const struct info_fact *a, const struct info_fact *b)
@@ -48,7 +49,7 @@ static void collect(void *ctx, const char *layer, enum vd_fact_kind kind, const 
     struct info_facts *facts = c->facts;
     struct info_fact f = {.scope = c->scope, .index = c->index, .kind = kind};
 
-    if (facts->failed)
+    if (facts->failed || (c->warnings_only && kind != VD_FACT_WARNING))
         return;
     if (facts->n_of[kind] == VD_MAX_FACTS) {
         facts->dropped++;
@@ -88,29 +89,47 @@ static void from_list(struct collector *c, enum info_scope scope, size_t index,
     c->facts->dropped += list->dropped;
 }
 
+static void collect_volume(struct collector *ctx, const struct vd_point *c, size_t i)
+{
+    char name[16];
+
+    info_volume_name(c, i, name);
+    ctx->scope = INFO_VOLUME;
+    ctx->index = i;
+    if (c->v[i].content.ambiguous)
+        collect(ctx, name, VD_FACT_WARNING, "ambiguous",
+                "several signatures on this volume contradict each other");
+    if (c->v[i].fs)
+        fs_describe(c->v[i].fs, collect, ctx);
+}
+
+void info_facts_collect_volume(const struct vd_point *c, size_t i, struct info_facts *out)
+{
+    struct collector ctx = {.facts = out};
+
+    *out = (struct info_facts){0};
+    collect_volume(&ctx, c, i);
+}
+
 void info_facts_collect(const struct vd_point *c, struct info_facts *out)
 {
     struct collector ctx = {.facts = out};
-    char name[16];
     size_t i;
 
     *out = (struct info_facts){0};
+    ctx.warnings_only = case_is_older(c);
     from_list(&ctx, INFO_CHAIN, 0, &c->chain->facts, "chain");
-    for (i = c->first; i < c->chain->n; i++)
+    for (i = c->first; i < c->chain->n; i++) {
+        ctx.warnings_only = case_is_older(c) && i != c->member;
         from_list(&ctx, INFO_IMAGE, i, &c->chain->v[i]->facts, c->chain->v[i]->name);
-    from_list(&ctx, INFO_TABLE, 0, &c->table.facts, "partition table");
-    for (i = 0; i < c->n; i++) {
-        info_volume_name(c, i, name);
-        ctx.scope = INFO_VOLUME;
-        ctx.index = i;
-        if (c->v[i].content.ambiguous)
-            collect(&ctx, name, VD_FACT_WARNING, "ambiguous",
-                    "several signatures on this volume contradict each other");
-        if (c->v[i].fs)
-            fs_describe(c->v[i].fs, collect, &ctx);
     }
+    ctx.warnings_only = false;
+    from_list(&ctx, INFO_TABLE, 0, &c->table.facts, "partition table");
+    for (i = 0; i < c->n; i++)
+        collect_volume(&ctx, c, i);
     ctx.scope = INFO_LAYER;
     ctx.index = 0;
+    ctx.warnings_only = case_is_older(c); /* the layers of all members; the root tells of them */
     blk_describe(c->disk, collect, &ctx);
 }
 

@@ -30,6 +30,8 @@ struct info_facts {
 
 /* Collects; test `failed`.  *out is the caller's (info_facts_clear). */
 void info_facts_collect(const struct vd_point *c, struct info_facts *out);
+/* Those of one volume only. */
+void info_facts_collect_volume(const struct vd_point *c, size_t i, struct info_facts *out);
 void info_facts_clear(struct info_facts *facts);
 
 /* "pN" of volume i. */

@@ -122,6 +122,16 @@ static void add_member(struct vd_str *s, const struct vd_point *c, const struct 
         s->failed = true;
         return;
     }
+    if (case_is_older(c) && i != c->member) {
+        char *identity = info_printable(m->identity);
+
+        vd_str_addf(s, "  %zu. %s (%s), %s%s%s\n", i - c->first + 1, name, info_role(c->chain, i),
+                    m->format->name, m->identity[0] ? ", " : "", identity ? identity : "");
+        s->failed |= !identity;
+        free(identity);
+        free(name);
+        return;
+    }
     vd_str_addf(s, "  %zu. %s (%s)\n", i - c->first + 1, name, info_role(c->chain, i));
     free(name);
     (void)snprintf(text, sizeof(text), "%s%s%s", m->format->name, kind ? ", " : "",
@@ -171,8 +181,9 @@ static void add_chain(struct vd_str *s, const struct vd_point *c, const struct i
 {
     size_t i;
 
-    vd_str_addf(s, "\nCHAIN (%zu member%s, newest first)\n", c->chain->n - c->first,
-                c->chain->n - c->first == 1 ? "" : "s");
+    vd_str_addf(s, "\nCHAIN (%zu member%s, newest first%s)\n", c->chain->n - c->first,
+                c->chain->n - c->first == 1 ? "" : "s",
+                case_is_older(c) ? "; more in info.txt of the mount's root" : "");
     for (i = c->first; i < c->chain->n; i++)
         add_member(s, c, facts, i);
     add_facts(s, 2, facts, INFO_CHAIN, 0);
@@ -323,7 +334,7 @@ char *case_volume_text(const struct vd_point *c, size_t i)
     struct info_facts facts;
     char name[16];
 
-    info_facts_collect(c, &facts);
+    info_facts_collect_volume(c, i, &facts);
     s.failed = facts.failed;
     info_volume_name(c, i, name);
     vd_str_addf(&s, "%s\n\n", name);
