@@ -25,9 +25,6 @@ QEMU = [
     ("vhdx-dynamic", "vhdx",
      "member kind=vhdx-dynamic name=a.vhdx size=20M seed=1 density=50 knob=shuffle:3 knob=gap:1"),
     ("vhdx-fixed", "vhdx", "member kind=vhdx-fixed name=a.vhdx size=9M seed=1 density=50"),
-    ("vhdx-chunks", "vhdx", "member kind=vhdx-dynamic name=a.vhdx size=9G run=4G+2M:data:3 run=8G+1M:data:5 "
-     "run=0+1M:data:9 knob=newer:second"),
-    ("vhdx-fixed-chunks", "vhdx", "member kind=vhdx-fixed name=a.vhdx size=5G run=4095M+2M:data:3 run=1M+1M:data:5"),
     ("vhdx-header-equal", "vhdx", "member kind=vhdx-dynamic name=a.vhdx size=9M seed=4 density=50 knob=newer:equal"),
     ("vhdx-header-bad", "vhdx", "member kind=vhdx-dynamic name=a.vhdx size=9M seed=4 density=50 knob=bad_header1 "
      "knob=newer:second"),
@@ -47,6 +44,13 @@ QEMU = [
     ("cowd-child", "vmdk", BASE_VMDK + " member kind=vmdk-cowd name=a.vmdk seed=2 density=50"),
     ("sesparse", "vmdk", "member kind=vmdk-sesparse name=a.vmdk size=40M seed=1 density=50 knob=shuffle:9 knob=gap:1"),
     ("sesparse-child", "vmdk", BASE_VMDK + " member kind=vmdk-sesparse name=a.vmdk seed=2 density=50"),
+]
+# Large disks, of which only these MiB are compared (first, number): qemu has no map of a VHDX.
+WINDOWS = [
+    ("vhdx-chunks", [(0, 2), (4095, 4), (8192, 2)], "member kind=vhdx-dynamic name=a.vhdx size=9G run=4G+2M:data:3 "
+     "run=8G+1M:data:5 run=0+1M:data:9 knob=newer:second"),
+    ("vhdx-fixed-chunks", [(0, 3), (4094, 6), (5118, 2)],
+     "member kind=vhdx-fixed name=a.vhdx size=5G run=4095M+2M:data:3 run=1M+1M:data:5 run=5119M+1M:data:2"),
 ]
 # qemu writes the replay into the file: on a copy.  An entry sequence that begins before the end of the ring
 # and goes on at its start is not among them: qemu then takes only the part at the start.
@@ -82,6 +86,17 @@ def compare_qemu(name, reader, image, raw):
         failures.append(f"qemu {name}: {done.stdout.strip()} {done.stderr.strip()}")
 
 
+def compare_windows(name, windows, image, raw):
+    for first, count in windows:
+        part = image + ".part"
+        subprocess.run(["qemu-img", "dd", "-f", "vhdx", "-O", "raw", "bs=1M", f"skip={first}", f"count={first + count}",
+                        f"if={image}", f"of={part}"], check=True, capture_output=True)
+        with open(part, "rb") as theirs, open(raw, "rb") as ours:
+            ours.seek(first << 20)
+            if theirs.read() != ours.read(count << 20):
+                failures.append(f"qemu {name}: MiB {first} and {count - 1} more differ")
+
+
 def unmount(point):
     for _ in range(50):
         if subprocess.run(["fusermount3", "-u", point], capture_output=True).returncode == 0 or not os.path.ismount(point):
@@ -111,6 +126,10 @@ def main():
     for name, reader, args in QEMU:
         with tempfile.TemporaryDirectory() as folder:
             compare_qemu(name, reader, *make(mkimage, folder, args))
+            n += 1
+    for name, windows, args in WINDOWS:
+        with tempfile.TemporaryDirectory() as folder:
+            compare_windows(name, windows, *make(mkimage, folder, args))
             n += 1
     for log in LOGS:
         with tempfile.TemporaryDirectory() as folder:
