@@ -40,7 +40,8 @@ with Case("files") as case:
     run(os.path.join(ROOT, "scripts", "make-sample"), case.evidence)
     raw = reference_raw(case.path("sample-000002.vmdk"), os.path.join(case.dir, "raw"))
     with case.mounted("sample-000002.vmdk") as mnt:
-        assert sorted(os.listdir(mnt)) == ["disk.img", "gaps", "info.json", "info.txt", "p1", "p2"]
+        assert sorted(os.listdir(mnt)) == ["disk.img", "gaps", "info.json", "info.txt", "p1", "p2",
+                                            "snapshots"]
         assert sha256_file(f"{mnt}/disk.img") == sha256_file(raw)
         for part, sector in (("p1", 2048), ("p2", 17 * 2048)):
             theirs = sleuthkit_files(raw, sector)
