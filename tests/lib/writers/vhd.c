@@ -48,6 +48,13 @@ static uint32_t geometry(uint64_t size)
     return (uint32_t)(cyl_heads / heads) << 16 | (uint32_t)heads << 8 | (uint32_t)per_track;
 }
 
+uint64_t wr_chs_size(uint64_t size)
+{
+    uint32_t g = geometry(size);
+
+    return (uint64_t)(g >> 16) * (g >> 8 & 0xff) * (g & 0xff) * 512;
+}
+
 static uint32_t type_of(const struct wr_spec *spec)
 {
     return spec->kind == WR_VHD_FIXED ? 2 : spec->kind == WR_VHD_DYNAMIC ? 3 : 4;
@@ -193,7 +200,7 @@ static void put_bitmap(const struct wr_spec *spec, uint8_t *bitmap, uint64_t dis
 
             if (mixed)
                 present = state != WR_ABSENT;
-            else if (spec->knobs.bitmap_zero)
+            else if (spec->knobs.bitmap_zero && spec->kind == WR_VHD_DYNAMIC)
                 present = state == WR_DATA;
         }
         if (present)
@@ -263,8 +270,10 @@ static uint64_t put_blocks(const struct wr_spec *spec, struct wr_file *f, uint64
 static struct wr_file *build_dynamic(const struct wr_spec *spec, struct wr_file *f)
 {
     uint64_t n_blocks = (spec->size + wr_unit(spec) - 1) / wr_unit(spec);
-    uint64_t bat_end = BAT_OFF + wr_up(4 * n_blocks, 512), end;
     const struct wr_knobs *k = &spec->knobs;
+    uint64_t table = k->current_size > spec->size ? k->current_size : spec->size;
+    uint64_t n_entries = (table + wr_unit(spec) - 1) / wr_unit(spec);
+    uint64_t bat_end = BAT_OFF + wr_up(4 * n_entries, 512), end;
     enum wr_role tail = k->no_front_footer ? WR_ROLE_NEEDED : WR_ROLE_SPARE;
 
     wr_grow(f, bat_end);
@@ -276,7 +285,7 @@ static struct wr_file *build_dynamic(const struct wr_spec *spec, struct wr_file 
     wr_be(f, WR_ROLE_DEFINES, "dynamic.table_offset", HEADER_OFF + 16, 8, BAT_OFF)->encoding =
         WR_ENC_BYTES;
     wr_be(f, WR_ROLE_NEEDED, "dynamic.version", HEADER_OFF + 24, 4, 0x10000);
-    wr_be(f, WR_ROLE_DEFINES, "dynamic.max_entries", HEADER_OFF + 28, 4, n_blocks);
+    wr_be(f, WR_ROLE_DEFINES, "dynamic.max_entries", HEADER_OFF + 28, 4, n_entries);
     wr_be(f, WR_ROLE_DEFINES, "dynamic.block_size", HEADER_OFF + 32, 4, wr_unit(spec));
     wr_checksum(f, WR_ROLE_NEEDED, "dynamic.checksum", 0, HEADER_OFF + 36, true, HEADER_OFF,
                 HEADER_LEN);

@@ -322,6 +322,10 @@ uint32_t wr_cid(const struct wr_spec *spec);
 void wr_guid(const struct wr_spec *spec, uint8_t out[16]);
 int64_t wr_time(const struct wr_spec *spec);
 
+/* The capacity of the geometry that the VHD specification's algorithm gives for `size`: what a disk of
+ * creator "vpc " has (knob current_size then holds `size`, knob chs_size too). */
+uint64_t wr_chs_size(uint64_t size);
+
 /* ---- using it ---- */
 
 /* Writes all files of `dir` into the directory `path` (sparse).  Aborts on failure. */
