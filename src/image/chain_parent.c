@@ -284,8 +284,13 @@ static int search(struct chain_walk *w, struct image **out, struct vd_err *err)
     struct vd_err why = VD_ERR_INIT;
     struct candidates found;
     size_t i;
-    int rc = chain_walk_index(w, &why, err);
+    int rc;
 
+    if (chain_last(w->chain)->parent_by_name) {
+        add_reason(w, "search by identity", "unrelated files share this identity");
+        return 1;
+    }
+    rc = chain_walk_index(w, &why, err);
     if (rc > 0)
         add_reason(w, "search by identity", why.msg);
     if (rc)

@@ -33,6 +33,9 @@ struct image {
     int64_t time; /* seconds since 1970-01-01 UTC */
     bool has_parent;
     char parent_identity[2][IMAGE_ID_MAX]; /* any one of these must match; [1] may be "" */
+    /* The identity is one that unrelated files share: only a file found by a hinted name (and of that
+     * identity) may be the parent; none is searched for by identity. */
+    bool parent_by_name;
     /* The time that the child remembers of its parent.  Tools disagree on which time they store and
      * copying changes file times, so a mismatch is a warning, never a refusal. */
     bool has_parent_time;

@@ -10,6 +10,7 @@
  */
 #include "proc/sandbox.h"
 
+#include "base/charset.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -111,7 +112,7 @@ static void *wait_for_cancel(void *arg)
     return NULL;
 }
 
-/* What libraries open on first use: the time zone, OpenSSL's configuration and providers, and the
+/* What libraries open on first use: the time zone, iconv's converters, OpenSSL's configuration and providers, and the
  * unwinder that thread cancellation (libfuse's way to stop its threads) loads. */
 static void warm_up(void)
 {
@@ -119,6 +120,7 @@ static void warm_up(void)
     pthread_t thread;
 
     tzset();
+    vd_charset_load();
     (void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG | OPENSSL_INIT_ADD_ALL_DIGESTS |
                                   OPENSSL_INIT_ADD_ALL_CIPHERS,
                               NULL);

@@ -160,6 +160,11 @@ static struct span text_of(const char *text, size_t len)
     return s;
 }
 
+static bool is_utf16(const char *text, size_t len)
+{
+    return len >= 4 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
+}
+
 /* KEY = VALUE or KEY = "VALUE"; false if the line has no '='. */
 static bool key_value(struct span line, struct span *out_key, struct span *out_value)
 {
@@ -210,9 +215,9 @@ static bool is_signature(struct span line)
     return span_starts(line, "Disk DescriptorFile");
 }
 
-bool vmdk_descriptor_probe(const uint8_t *head, size_t len, uint64_t file_size)
+static bool probe_text(struct span text, uint64_t file_size)
 {
-    struct span text = text_of((const char *)head, len), line, key, value;
+    struct span line, key, value;
     bool has_cid = false, has_type = false, has_extent = false;
 
     while (next_line(&text, &line)) {
@@ -232,6 +237,17 @@ bool vmdk_descriptor_probe(const uint8_t *head, size_t len, uint64_t file_size)
         }
     }
     return has_cid && (has_type || has_extent) && file_size <= VD_MAX_DESCRIPTOR;
+}
+
+bool vmdk_descriptor_probe(const uint8_t *head, size_t len, uint64_t file_size)
+{
+    char utf8[3 * 2048 + 1];
+
+    if (!is_utf16((const char *)head, len))
+        return probe_text(text_of((const char *)head, len), file_size);
+    len = vd_utf16_to_utf8(head + 2, vd_min(len / 2 - 1, 2048), head[0] == 0xfe, utf8, sizeof(utf8),
+                           NULL);
+    return probe_text(text_of(utf8, len), file_size);
 }
 
 /* ---- keys ---- */
@@ -275,6 +291,22 @@ static void take_cid(struct span value, const char *key, bool *io_has, uint32_t 
     }
 }
 
+static void take_text(struct span value, const char *key, char *io_text, size_t size,
+                      struct vd_facts *facts)
+{
+    char text[64];
+
+    if (!io_text[0]) {
+        span_copy(value, io_text, size);
+        return;
+    }
+    span_copy(value, text, vd_min(size, sizeof(text)));
+    if (strcasecmp(text, io_text) != 0)
+        vd_fact_add(facts, VD_FACT_WARNING, "descriptor",
+                    "%s stands twice in the descriptor, \"%s\" (used) and \"%s\"", key, io_text,
+                    text);
+}
+
 static int take_hint(struct span value, struct vmdk_descriptor *d, struct vd_facts *facts,
                      struct vd_err *err)
 {
@@ -311,12 +343,12 @@ static int take_key(struct span key, struct span value, struct vmdk_descriptor *
         take_cid(value, "CID", &d->has_cid, &d->cid, facts);
     else if (span_is(key, "parentCID"))
         take_cid(value, "parentCID", &d->has_parent_cid, &d->parent_cid, facts);
-    else if (span_is(key, "createType") && !d->create_type[0])
-        span_copy(value, d->create_type, sizeof(d->create_type));
+    else if (span_is(key, "createType"))
+        take_text(value, "createType", d->create_type, sizeof(d->create_type), facts);
     else if (span_is(key, "ddb.longContentID") && !d->long_content_id[0])
         span_copy(value, d->long_content_id, sizeof(d->long_content_id));
-    else if (span_is(key, "encoding") && !d->encoding[0])
-        span_copy(value, d->encoding, sizeof(d->encoding));
+    else if (span_is(key, "encoding"))
+        take_text(value, "encoding", d->encoding, sizeof(d->encoding), facts);
     else if (span_is(key, "parentFileNameHint"))
         return take_hint(value, d, facts, err);
     else if (span_is(key, "isNativeSnapshot") && span_is(value, "yes"))
@@ -449,8 +481,8 @@ static int not_understood(struct span line, unsigned line_no, struct vd_facts *f
     return 0;
 }
 
-static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_facts *facts,
-                        struct vd_err *err)
+static int decode_lines(struct span text, struct vmdk_descriptor *d, char *ddb_encoding,
+                        struct vd_facts *facts, struct vd_err *err)
 {
     struct span line, key, value;
     bool signature = false;
@@ -468,10 +500,12 @@ static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_f
             continue;
         else if (is_access_word(next_word(&rest)))
             rc = add_extent(line, line_no, &cap, d, err);
-        else if (key_value(line, &key, &value))
-            rc = take_key(key, value, d, facts, err);
-        else
+        else if (!key_value(line, &key, &value))
             rc = not_understood(line, line_no, facts, err);
+        else if (span_is(key, "ddb.encoding"))
+            span_copy(value, ddb_encoding, sizeof(d->encoding));
+        else
+            rc = take_key(key, value, d, facts, err);
     }
     if (rc == 0 && !signature)
         vd_fact_add(facts, VD_FACT_WARNING, "descriptor",
@@ -479,12 +513,26 @@ static int decode_lines(struct span text, struct vmdk_descriptor *d, struct vd_f
     return rc;
 }
 
-int vmdk_descriptor_decode(const char *text, size_t len, struct vmdk_descriptor *out,
-                           struct vd_facts *facts, struct vd_err *err)
+/* VMware writes the encoding as a key of its own, in the disk data base, or both. */
+static void take_ddb_encoding(struct vmdk_descriptor *d, const char *ddb, struct vd_facts *facts)
+{
+    if (!d->encoding[0])
+        (void)vd_text_copy(d->encoding, sizeof(d->encoding), ddb);
+    else if (ddb[0] && strcasecmp(d->encoding, ddb) != 0)
+        vd_fact_add(facts, VD_FACT_WARNING, "descriptor",
+                    "encoding is %s (used), ddb.encoding is %s", d->encoding, ddb);
+}
+
+static int decode_text(struct span text, struct vmdk_descriptor *out, struct vd_facts *facts,
+                       struct vd_err *err)
 {
     struct vmdk_descriptor d = {0};
-    int rc = decode_lines(text_of(text, len), &d, facts, err);
+    char ddb_encoding[sizeof(d.encoding)] = "";
+    int rc = decode_lines(text, &d, ddb_encoding, facts, err);
 
+    take_ddb_encoding(&d, ddb_encoding, facts);
+    if (rc == 0)
+        rc = vmdk_descriptor_names(&d, facts, err);
     if (rc) {
         vmdk_descriptor_clear(&d);
         return rc;
@@ -496,40 +544,36 @@ int vmdk_descriptor_decode(const char *text, size_t len, struct vmdk_descriptor 
     return 0;
 }
 
+int vmdk_descriptor_decode(const char *text, size_t len, struct vmdk_descriptor *out,
+                           struct vd_facts *facts, struct vd_err *err)
+{
+    VD_AUTO(free) char *utf8 = NULL;
+    size_t size = len / 2 * 3 + 1;
+    bool lossy = false;
+
+    if (!is_utf16(text, len))
+        return decode_text(text_of(text, len), out, facts, err);
+    utf8 = malloc(size);
+    if (!utf8)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    len = vd_utf16_to_utf8((const uint8_t *)text + 2, len / 2 - 1, text[0] == '\xfe', utf8, size,
+                           &lossy);
+    vd_fact_add(facts, VD_FACT_WARNING, "descriptor",
+                "the descriptor is UTF-16%s: no product writes that, it was edited",
+                lossy ? " with errors" : "");
+    return decode_text(text_of(utf8, len), out, facts, err);
+}
+
 void vmdk_descriptor_clear(struct vmdk_descriptor *d)
 {
     size_t i;
 
-    for (i = 0; i < d->n_extents; i++)
+    for (i = 0; i < d->n_extents; i++) {
         free(d->extents[i].path);
+        free(d->extents[i].path_utf8);
+    }
     free(d->extents);
     free(d->parent_hint);
+    free(d->parent_hint_utf8);
     *d = (struct vmdk_descriptor){0};
-}
-
-/* Can `c` be the first byte of two in this encoding? */
-static bool is_lead_byte(const char *encoding, unsigned char c)
-{
-    if (strcasecmp(encoding, "Shift_JIS") == 0 || strcasecmp(encoding, "windows-932") == 0 ||
-        strcasecmp(encoding, "windows-31j") == 0 || strcasecmp(encoding, "SJIS") == 0)
-        return (c >= 0x81 && c <= 0x9f) || (c >= 0xe0 && c <= 0xfc);
-    if (strncasecmp(encoding, "GB", 2) == 0 || strncasecmp(encoding, "Big5", 4) == 0 ||
-        strcasecmp(encoding, "windows-936") == 0 || strcasecmp(encoding, "windows-949") == 0 ||
-        strcasecmp(encoding, "windows-950") == 0)
-        return c >= 0x81 && c <= 0xfe;
-    return false;
-}
-
-const char *vmdk_bare_name(const char *path, const char *encoding)
-{
-    const char *name = path, *p, *close;
-
-    for (p = path; *p; p++) {
-        if (is_lead_byte(encoding, (unsigned char)*p) && p[1])
-            p++;
-        else if (*p == '/' || *p == '\\')
-            name = p + 1;
-    }
-    close = name[0] == '[' ? strstr(name, "] ") : NULL;
-    return close && close[2] ? close + 2 : name;
 }

@@ -10,8 +10,8 @@
 #include "base/err.h"
 #include "base/facts.h"
 
-#define VMDK_CID_NONE    0xffffffffu /* parentCID: there is no parent */
-#define VMDK_CID_USELONG 0xfffffffeu /* CID: ddb.longContentID identifies the content */
+#define VMDK_CID_NONE 0xffffffffu /* parentCID: there is no parent */
+#define VMDK_CID_NEW  0xfffffffeu /* CID of every disk that was not written to since it was made */
 
 enum vmdk_access {
     VMDK_ACCESS_RW,
@@ -37,6 +37,7 @@ struct vmdk_extent_line {
     uint64_t sectors;       /* > 0 */
     uint64_t start_sectors; /* where the data starts in the file: sectors, not bytes */
     char *path;             /* as it stands in the text; NULL: the line has none.  Owned */
+    char *path_utf8;        /* the same in UTF-8; NULL: not another text, or not known.  Owned */
     unsigned line;          /* of the text, from 1 */
 };
 
@@ -47,6 +48,7 @@ struct vmdk_descriptor {
     char long_content_id[40];         /* "" when missing */
     char encoding[24];                /* "" when missing: UTF-8 */
     char *parent_hint;                /* parentFileNameHint as written; NULL when missing.  Owned */
+    char *parent_hint_utf8;           /* as path_utf8.  Owned */
     struct vmdk_extent_line *extents; /* owned */
     size_t n_extents;
 };
@@ -56,7 +58,8 @@ struct vmdk_descriptor {
  * any end of line. */
 bool vmdk_descriptor_probe(const uint8_t *head, size_t len, uint64_t file_size);
 
-/* Decodes `len` bytes of text; the first NUL ends it.  What is odd but clear becomes a fact of
+/* Decodes `len` bytes of text; the first NUL ends it (UTF-16 with a byte order mark is taken too:
+ * editors of Windows write it).  What is odd but clear becomes a fact of
  * `facts`.  VD_ECORRUPT: an extent line that cannot be understood, with its line number;
  * VD_ELIMIT: too many; VD_EUNSUPPORTED: encrypted, or an unknown extent type.  On success the
  * caller clears *out; on failure there is nothing to clear. */
@@ -64,6 +67,10 @@ int vmdk_descriptor_decode(const char *text, size_t len, struct vmdk_descriptor 
                            struct vd_facts *facts, struct vd_err *err);
 
 void vmdk_descriptor_clear(struct vmdk_descriptor *d);
+
+/* Fills path_utf8 and parent_hint_utf8 after `encoding`; decoding does it.  What cannot be converted
+ * becomes a warning.  VD_ENOMEM. */
+int vmdk_descriptor_names(struct vmdk_descriptor *d, struct vd_facts *facts, struct vd_err *err);
 
 /* The format's word for an extent type ("SPARSE" …). */
 const char *vmdk_extent_type_name(enum vmdk_extent_type type);

@@ -72,6 +72,12 @@ static int take_parent(const struct vmdk_descriptor *d, struct image *out, struc
     if (d->has_parent_cid)
         (void)snprintf(out->parent_identity[0], IMAGE_ID_MAX, "cid:%08" PRIx32, d->parent_cid);
     out->has_parent = true;
+    if (d->has_parent_cid && d->parent_cid == VMDK_CID_NEW) {
+        out->parent_by_name = true;
+        vd_fact_add(&out->facts, VD_FACT_WARNING, "parent",
+                    "parentCID is fffffffe, which every disk has that was not written to since it "
+                    "was made: that the parent is the right one is known by its name only");
+    }
     if (!d->parent_hint)
         return 0;
     vd_text_printable(d->parent_hint, strlen(d->parent_hint), text, sizeof(text));
@@ -79,30 +85,27 @@ static int take_parent(const struct vmdk_descriptor *d, struct image *out, struc
     if (!out->parent_path)
         return vd_fail(err, VD_ENOMEM, "out of memory");
     rc = add_hint(out, vmdk_bare_name(d->parent_hint, d->encoding), err);
+    if (rc == 0 && d->parent_hint_utf8)
+        rc = add_hint(out, vmdk_bare_name(d->parent_hint_utf8, ""), err);
     /* "[x] y.vmdk" may be a datastore path or a file's whole name. */
-    return rc ? rc : add_hint(out, vd_text_basename(d->parent_hint), err);
+    if (rc == 0 && !d->parent_hint_utf8)
+        rc = add_hint(out, vd_text_basename(d->parent_hint), err);
+    return rc;
 }
 
-/* The CID, or with CID=fffffffe the last 32 bits of ddb.longContentID, which are the same number
- * in all images seen. */
+/* The CID as it is written.  fffffffe is the CID of every disk that was not written to since it was
+ * made (ddb.longContentID then ends in the same digits, and children copy it as their parentCID): it
+ * tells new disks from others, but not from each other. */
 static void take_identity(const struct vmdk_descriptor *d, struct image *out)
 {
-    size_t n = strlen(d->long_content_id);
-    char *end;
-    unsigned long cid = d->cid;
-
     if (!d->has_cid)
         return;
-    if (d->cid == VMDK_CID_USELONG && n >= 8) {
-        cid = strtoul(d->long_content_id + n - 8, &end, 16);
-        if (*end)
-            cid = d->cid;
-    }
-    (void)snprintf(out->identity, IMAGE_ID_MAX, "cid:%08lx", cid);
-    if (d->cid == VMDK_CID_USELONG)
-        vd_fact_add(&out->facts, VD_FACT_WARNING, "cid",
-                    "the CID fffffffe refers to ddb.longContentID \"%s\": %s is used",
-                    d->long_content_id, out->identity);
+    (void)snprintf(out->identity, IMAGE_ID_MAX, "cid:%08" PRIx32, d->cid);
+    if (d->cid == VMDK_CID_NEW)
+        vd_fact_add(&out->facts, VD_FACT_INFO, "cid",
+                    "fffffffe is the CID of every disk that was not written to since it was made; "
+                    "ddb.longContentID is \"%s\"",
+                    d->long_content_id);
 }
 
 static int take_chain_fields(const struct vmdk_descriptor *d, struct image *out, struct vd_err *err)

@@ -192,7 +192,7 @@ static void test_cid(void **state)
         const char *warning;
     } cases[] = {
         {SIGNATURE "CID=0\n", true, 0, ""},
-        {SIGNATURE "CID=fffffffe\n", true, VMDK_CID_USELONG, ""},
+        {SIGNATURE "CID=fffffffe\n", true, VMDK_CID_NEW, ""},
         {SIGNATURE "CID=123456789\n", false, 0, "hexadecimal"},
         {SIGNATURE "CID=\n", false, 0, "hexadecimal"},
         {SIGNATURE "CID=12 34\n", false, 0, "hexadecimal"},
@@ -300,6 +300,67 @@ static void test_bare_name(void **state)
         assert_string_equal(vmdk_bare_name(cases[i].path, cases[i].encoding), cases[i].name);
 }
 
+/* UTF-16, as editors of Windows save it. */
+static void test_utf16(void **state)
+{
+    static const char text[] = HEAD "RW 100 FLAT \"a\xc3\xbc.vmdk\" 7\n";
+    uint8_t bytes[2 * sizeof(text)];
+    int big;
+
+    (void)state;
+    for (big = 0; big < 2; big++) {
+        struct vd_facts facts = VD_FACTS_INIT;
+        struct vd_err err = VD_ERR_INIT;
+        struct vmdk_descriptor d;
+        size_t n = 0, i;
+
+        for (i = 0; i < sizeof(text); i++) {
+            unsigned unit = i == 0 ? 0xfeff : (unsigned char)text[i - 1];
+
+            if (unit == 0xc3)
+                continue;
+            unit = unit == 0xbc ? 0xfc : unit;
+            bytes[n + (big ? 0 : 1)] = (uint8_t)(unit >> 8);
+            bytes[n + (big ? 1 : 0)] = (uint8_t)unit;
+            n += 2;
+        }
+        assert_true(vmdk_descriptor_probe(bytes, n, n));
+        assert_ok(vmdk_descriptor_decode((const char *)bytes, n, &d, &facts, &err));
+        assert_int_equal(d.cid, 0x1234abcd);
+        assert_string_equal(d.extents[0].path, "a\xc3\xbc.vmdk");
+        assert_true(has_warning(&facts, "UTF-16"));
+        vmdk_descriptor_clear(&d);
+        vd_facts_clear(&facts);
+    }
+    assert_false(vmdk_descriptor_probe((const uint8_t *)"\xff\xfe", 2, 2));
+    assert_false(vmdk_descriptor_probe((const uint8_t *)"\xff\xfe\0\0\0", 5, 5));
+}
+
+/* A key that shapes the disk and stands twice with different values: the first counts, and it is said. */
+static void test_twice(void **state)
+{
+    static const char *const lines[] = {"createType=\"vmfs\"\n", "CID=99\n", "parentCID=99\n",
+                                        "encoding=\"UTF-8\"\nencoding=\"GBK\"\n",
+                                        "encoding=\"UTF-8\"\nddb.encoding=\"GBK\"\n"};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct vd_facts facts = VD_FACTS_INIT;
+        struct vd_err err = VD_ERR_INIT;
+        struct vmdk_descriptor d;
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), HEAD "RW 1 ZERO\n%s", lines[i]);
+        assert_ok(decode(text, &d, &facts, &err));
+        assert_true(has_warning(&facts, "(used)"));
+        assert_int_equal(d.cid, 0x1234abcd);
+        assert_string_equal(d.create_type, "custom");
+        vmdk_descriptor_clear(&d);
+        vd_facts_clear(&facts);
+    }
+}
+
 /* As many extents as the limit, and one more. */
 static void test_many_extents(void **state)
 {
@@ -331,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_other_lines_are_told),
         cmocka_unit_test(test_cid),          cmocka_unit_test(test_keys),
         cmocka_unit_test(test_probe),        cmocka_unit_test(test_bare_name),
+        cmocka_unit_test(test_utf16),        cmocka_unit_test(test_twice),
         cmocka_unit_test(test_many_extents),
     };
 

@@ -348,19 +348,177 @@ static void test_parent_fields(void **state)
     }
 }
 
-static void test_long_content_id(void **state)
+/* fffffffe is what new disks have: the identity is that number, and a child of it is told to go by name. */
+static void test_new_disk(void **state)
 {
     static const char text[] =
-        "# Disk DescriptorFile\nCID=fffffffe\nparentCID=ffffffff\nRW 8 ZERO\n"
-        "ddb.longContentID = \"c493b057f416b9534001df440172e8a4\"\n";
+        "# Disk DescriptorFile\nCID=fffffffe\nparentCID=fffffffe\nparentFileNameHint=\"b.vmdk\"\n"
+        "RW 8 ZERO\nddb.longContentID = \"c493b057f416b9534001df44fffffffe\"\n";
     struct vd_err err = VD_ERR_INIT;
     struct image *image = NULL;
 
     (void)state;
     assert_ok(vb_open(text, sizeof(text) - 1, "c.vmdk", &image, &err));
-    assert_string_equal(image->identity, "cid:0172e8a4");
-    assert_true(vb_has_fact(image, VD_FACT_WARNING, "ddb.longContentID"));
+    assert_string_equal(image->identity, "cid:fffffffe");
+    assert_string_equal(image->parent_identity[0], "cid:fffffffe");
+    assert_true(image->parent_by_name);
+    assert_true(vb_has_fact(image, VD_FACT_WARNING, "known by its name only"));
     image_free(image);
+}
+
+/* Names in the encoding of the descriptor: the file beside it has those bytes, or is in UTF-8. */
+static void test_encodings(void **state)
+{
+    static const struct {
+        const char *encoding, *raw, *utf8;
+    } cases[] = {
+        {"encoding=\"windows-1252\"",
+         "Pr\xfc"
+         "fung.vmdk",
+         "Pr\xc3\xbc"
+         "fung.vmdk"},
+        {"encoding=\"Shift_JIS\"", "\x83\x5c\x83\x74.vmdk", "\xe3\x82\xbd\xe3\x83\x95.vmdk"},
+        {"ddb.encoding = \"GBK\"", "dir\\\xd6\xd0\x81\x5c.vmdk", "\xe4\xb8\xad\xe4\xb9\x97.vmdk"},
+        {"encoding=\"Big5\"", "\xb3\x5c.vmdk", "\xe8\xa8\xb1.vmdk"},
+        {"encoding=\"EUC-KR\"", "\xc7\xd1.vmdk", "\xed\x95\x9c.vmdk"},
+        {"encoding=\"windows-1251\"", "\xe4.vmdk", "\xd0\xb4.vmdk"},
+        {"encoding=\"ISO-8859-15\"", "\xa4.vmdk", "\xe2\x82\xac.vmdk"},
+    };
+    static uint8_t flat[8 * 512];
+    size_t i, k;
+
+    (void)state;
+    test_fill(flat, sizeof(flat), 8);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (k = 0; k < 2; k++) {
+            const char *bare = strncmp(cases[i].raw, "dir\\", 4) ? cases[i].raw : cases[i].raw + 4;
+            struct vd_err err = VD_ERR_INIT;
+            struct image *image = NULL;
+            char text[512];
+            struct dir d;
+
+            dir_open(&d);
+            (void)snprintf(text, sizeof(text), HEAD "%s\nRW 8 FLAT \"%s\" 0\n", cases[i].encoding,
+                           cases[i].raw);
+            put_text(&d, "x.vmdk", text);
+            test_write_file(d.path, k ? cases[i].utf8 : bare, flat, sizeof(flat));
+            assert_ok(open_image(&d, "x.vmdk", &image, &err));
+            vb_check_reads(image->dev, flat, sizeof(flat), 0);
+            image_free(image);
+            (void)snprintf(text, sizeof(text),
+                           "# Disk DescriptorFile\nCID=1\nparentCID=2\n%s\n"
+                           "parentFileNameHint=\"%s\"\nRW 8 ZERO\n",
+                           cases[i].encoding, cases[i].raw);
+            put_text(&d, "child.vmdk", text);
+            assert_ok(open_image(&d, "child.vmdk", &image, &err));
+            assert_int_equal(image->n_parent_hints, 2);
+            assert_string_equal(image->parent_hint[0], bare);
+            assert_string_equal(image->parent_hint[1], cases[i].utf8);
+            image_free(image);
+            dir_close(&d);
+        }
+}
+
+/* An unknown encoding, or bytes that it does not have, are told; ASCII names do not care. */
+static void test_unknown_encoding(void **state)
+{
+    static const char *const texts[] = {
+        HEAD "encoding=\"EBCDIC\"\nRW 8 FLAT \"\xfc.vmdk\" 0\n",
+        HEAD "encoding=\"Shift_JIS\"\nRW 8 FLAT \"\xfc.vmdk\" 0\n",
+    };
+    static uint8_t flat[8 * 512];
+    struct vd_err err = VD_ERR_INIT;
+    struct image *image = NULL;
+    struct dir d;
+    size_t i;
+
+    (void)state;
+    dir_open(&d);
+    test_write_file(d.path, "\xfc.vmdk", flat, sizeof(flat));
+    test_write_file(d.path, "a.vmdk", flat, sizeof(flat));
+    for (i = 0; i < 2; i++) {
+        put_text(&d, "x.vmdk", texts[i]);
+        assert_ok(open_image(&d, "x.vmdk", &image, &err));
+        assert_true(vb_has_fact(image, VD_FACT_WARNING, "taken as they are"));
+        image_free(image);
+    }
+    put_text(&d, "x.vmdk", HEAD "encoding=\"EBCDIC\"\nRW 8 FLAT \"a.vmdk\" 0\n");
+    assert_ok(open_image(&d, "x.vmdk", &image, &err));
+    assert_false(vb_has_fact(image, VD_FACT_WARNING, "taken as they are"));
+    image_free(image);
+    dir_close(&d);
+}
+
+/* Two extents of a set that was renamed with its descriptor: whole, by exact names and sizes, or not
+ * at all. */
+static void test_renamed_set(void **state)
+{
+    const struct vb_spec spec = {.grains = "dd", .seed = 5};
+    static uint8_t expected[2 * 8192];
+    struct vd_err err = VD_ERR_INIT;
+    struct image *image = NULL;
+    char path[512];
+    struct vb_image v;
+    struct dir d;
+
+    (void)state;
+    dir_open(&d);
+    vb_make(&spec, &v);
+    memcpy(expected, v.disk, v.disk_len);
+    memcpy(expected + v.disk_len, v.disk, v.disk_len);
+    put_text(&d, "exhibit7.vmdk",
+             HEAD "RW 16 SPARSE \"server-s001.vmdk\"\nRW 16 SPARSE \"server-s002.vmdk\"\n");
+    test_write_file(d.path, "exhibit7-s001.vmdk", v.p, v.len);
+    assert_fails(open_image(&d, "exhibit7.vmdk", &image, &err), VD_ECHAIN,
+                 "\"server-s002.vmdk\" is missing, and so is \"exhibit7-s002.vmdk\"");
+    test_write_file(d.path, "exhibit7-s002.vmdk", v.p, v.len);
+    assert_ok(open_image(&d, "exhibit7.vmdk", &image, &err));
+    vb_check_reads(image->dev, expected, sizeof(expected), 0);
+    assert_true(vb_has_fact(image, VD_FACT_WARNING, "\"exhibit7-s002.vmdk\" (named as the"));
+    image_free(image);
+    test_write_file(d.path, "server-s002.vmdk", v.p, v.len); /* one of the old set is left */
+    assert_fails(open_image(&d, "exhibit7.vmdk", &image, &err), VD_ECHAIN,
+                 "extent 1: the extent file \"server-s001.vmdk\" is missing");
+    (void)snprintf(path, sizeof(path), "%s/server-s002.vmdk", d.path);
+    assert_int_equal(unlink(path), 0);
+    put_text(&d, "exhibit7.vmdk",
+             HEAD "RW 16 SPARSE \"server-s001.vmdk\"\nRW 24 SPARSE \"server-s002.vmdk\"\n");
+    assert_fails(open_image(&d, "exhibit7.vmdk", &image, &err), VD_ECHAIN, "it is not taken");
+    put_text(&d, "exhibit7.vmdk",
+             HEAD "RW 16 SPARSE \"server-s001.vmdk\"\nRW 16 SPARSE \"client-s002.vmdk\"\n");
+    assert_fails(open_image(&d, "exhibit7.vmdk", &image, &err), VD_ECHAIN,
+                 "\"server-s001.vmdk\" is missing");
+    put_text(&d, "flat.vmdk", HEAD "RW 16 FLAT \"server-flat.vmdk\" 0\n");
+    test_write_file(d.path, "flat-flat.vmdk", v.disk, v.disk_len);
+    assert_ok(open_image(&d, "flat.vmdk", &image, &err));
+    vb_check_reads(image->dev, v.disk, v.disk_len, 0);
+    image_free(image);
+    put_text(&d, "flat.vmdk", HEAD "RW 17 FLAT \"server-flat.vmdk\" 0\n");
+    assert_fails(open_image(&d, "flat.vmdk", &image, &err), VD_ECHAIN, "it is not taken");
+    vb_free(&v);
+    dir_close(&d);
+}
+
+/* Bytes behind what the lines use are told, once per file, and not when lines share the file. */
+static void test_long_file(void **state)
+{
+    static uint8_t flat[9 * 512];
+    struct vd_err err = VD_ERR_INIT;
+    struct image *image = NULL;
+    struct dir d;
+
+    (void)state;
+    dir_open(&d);
+    test_write_file(d.path, "f.vmdk", flat, sizeof(flat));
+    put_text(&d, "x.vmdk", HEAD "RW 4 FLAT \"f.vmdk\" 4\nRW 4 FLAT \"f.vmdk\" 0\n");
+    assert_ok(open_image(&d, "x.vmdk", &image, &err));
+    assert_true(vb_has_fact(image, VD_FACT_WARNING, "uses the first 4096: the rest"));
+    image_free(image);
+    put_text(&d, "x.vmdk", HEAD "RW 4 FLAT \"f.vmdk\" 0\nRW 5 FLAT \"f.vmdk\" 4\n");
+    assert_ok(open_image(&d, "x.vmdk", &image, &err));
+    assert_false(vb_has_fact(image, VD_FACT_WARNING, "the rest"));
+    image_free(image);
+    dir_close(&d);
 }
 
 static void test_no_descriptor(void **state)
@@ -388,7 +546,9 @@ int main(void)
         cmocka_unit_test(test_refused),         cmocka_unit_test(test_foreign_paths),
         cmocka_unit_test(test_renamed),         cmocka_unit_test(test_embedded_with_others),
         cmocka_unit_test(test_descriptor_only), cmocka_unit_test(test_sizes_differ),
-        cmocka_unit_test(test_parent_fields),   cmocka_unit_test(test_long_content_id),
+        cmocka_unit_test(test_parent_fields),   cmocka_unit_test(test_new_disk),
+        cmocka_unit_test(test_encodings),       cmocka_unit_test(test_unknown_encoding),
+        cmocka_unit_test(test_renamed_set),     cmocka_unit_test(test_long_file),
         cmocka_unit_test(test_no_descriptor),
     };
 
