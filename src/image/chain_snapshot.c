@@ -83,8 +83,26 @@ static const char *node_of(const struct chain *chain, const struct vm_snapshots 
     return NULL;
 }
 
-static void look_in_tree(struct meanings *m, const struct vm_snapshots *s, const char *word)
+/* A copy of the .vmsd in another directory names the same snapshot, and finds its disk or does not:
+ * the first file counts, or the one that finds it. */
+static bool is_copy(const struct chain *chain, size_t tree, const struct vm_snapshot *wanted)
 {
+    size_t i, k;
+
+    for (i = 0; i < chain->vm.n; i++)
+        for (k = 0; k < chain->vm.v[i].n; k++) {
+            const struct vm_snapshot *s = &chain->vm.v[i].v[k];
+
+            if ((i < tree || s->member != VM_NONE) && s->uid == wanted->uid && s->name &&
+                strcmp(s->name, wanted->name) == 0)
+                return true;
+        }
+    return false;
+}
+
+static void look_in_tree(struct meanings *m, size_t tree, const char *word)
+{
+    const struct vm_snapshots *s = &m->chain->vm.v[tree];
     size_t i;
 
     for (i = 0; i < s->n; i++) {
@@ -97,7 +115,7 @@ static void look_in_tree(struct meanings *m, const struct vm_snapshots *s, const
             vd_str_add(&where, m->chain->v[snapshot->member]->name);
             add_meaning(m, snapshot->member, "the snapshot of that name in ",
                         where.p ? where.p : "");
-        } else {
+        } else if (!is_copy(m->chain, tree, snapshot)) {
             files_of(s, snapshot, node_of(m->chain, s), &where);
             add_meaning(
                 m, VM_NONE,
@@ -123,7 +141,7 @@ static void look_everywhere(struct meanings *m, const char *word)
         if (strcmp(chain->v[i]->name, word) == 0)
             add_meaning(m, i, "the file ", chain->v[i]->name);
     for (i = 0; i < chain->vm.n; i++)
-        look_in_tree(m, &chain->vm.v[i], word);
+        look_in_tree(m, i, word);
 }
 
 /* "0 base.vmdk "Clean install", 1 …": what there is. */

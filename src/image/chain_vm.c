@@ -322,6 +322,8 @@ static int name_point(struct chain *chain, const struct vm_snapshots *s,
     bool ok = true;
 
     if (named[snapshot->member]) {
+        if (snapshot->name && name->name && strcmp(snapshot->name, name->name) == 0)
+            return 0; /* a copy of the same .vmsd */
         vd_fact_add(&chain->facts, VD_FACT_WARNING, "vmsd",
                     "%s: snapshot \"%s\" names the file %s, and so does another snapshot", s->file,
                     snapshot->name ? snapshot->name : "", chain->v[snapshot->member]->name);
