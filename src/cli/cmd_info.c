@@ -9,7 +9,8 @@
 
 static const char usage[] =
     "Usage: vdiskctl info [--json] [-o OPTIONS] IMAGE\n"
-    "Shows what was opened and found: the chain and its checks, partitions, file systems,\n"
+    "Shows what was opened and found: the chain as a tree and what each file gives to the\n"
+    "disk, its checks, the snapshots of the virtual machine, partitions, file systems,\n"
     "warnings.\n"
     "  --json        as JSON (the same text as info.json of a mount)\n"
     "  -o OPTIONS    options of vdiskfs(1) for opening: chain=, parent_dir=, ...\n";
@@ -18,8 +19,16 @@ static int print_info(const struct vd_case *c, const struct case_context *contex
                       struct vd_err *err)
 {
     const bool *json = arg;
-    char *text = *json ? case_info_json(c->point, context) : case_info_text(c->point, context);
+    struct case_context more = *context;
+    struct contribution *share = NULL;
+    struct vd_err why = VD_ERR_INIT;
+    char *text;
 
+    if (chain_contributions(c->chain, c->point->member, &share, &why))
+        more.share_missing = why.msg;
+    more.share = share;
+    text = *json ? case_info_json(c->point, &more) : case_info_text(c->point, &more);
+    free(share);
     if (!text)
         return vd_fail(err, VD_ENOMEM, "out of memory");
     (void)fputs(text, stdout);

@@ -6,6 +6,7 @@
 
 #include "fs/fs.h"
 #include "image/chain.h"
+#include "image/contribution.h"
 #include "volume/volume.h"
 
 struct case_options {
@@ -79,6 +80,10 @@ struct case_context {
     const char *const *option; /* "name=value"; NULL-terminated; may be NULL */
     const char *sandbox;       /* may be NULL */
     const char *audit;         /* session directory of the log; may be NULL */
+    /* What each member gives to the disk (chain_contributions), or NULL: not counted, because a mount
+     * does not wait for it, or for the reason in share_missing (may be NULL). */
+    const struct contribution *share;
+    const char *share_missing;
 };
 
 /* The text of info.txt / the JSON of info.json (documented in docs/formats/info-json.md); caller

@@ -112,8 +112,72 @@ static json_t *program(struct json *j)
     return o;
 }
 
+static json_t *share(struct json *j, const struct case_context *context, size_t i)
+{
+    const struct contribution *of = context ? context->share : NULL;
+    json_t *o;
+
+    if (!of)
+        return json_null();
+    o = json_object();
+    put(j, o, "data", number(of[i].data));
+    put(j, o, "zeros", number(of[i].zeros));
+    put(j, o, "unreadable", number(of[i].unreadable));
+    put(j, o, "stored", number(of[i].stored));
+    return o;
+}
+
+static json_t *when_or_null(bool known, int64_t sec, uint32_t nsec)
+{
+    char when[TIMETEXT_MAX];
+
+    if (!known)
+        return json_null();
+    timetext_format(sec, nsec, when);
+    return json_string(when);
+}
+
+static json_t *snapshot(struct json *j, const struct vd_point *c, const struct vm_snapshot *snap)
+{
+    json_t *o = json_object(), *disks = json_array();
+    size_t i;
+
+    put(j, o, "uid", number(snap->uid));
+    put(j, o, "parent", snap->parent == VM_NONE ? json_null() : number(snap->parent));
+    put(j, o, "name", text(snap->name));
+    put(j, o, "description", text(snap->description));
+    put(j, o, "created", when_or_null(snap->has_created, snap->created_sec, snap->created_nsec));
+    for (i = 0; i < snap->n_disks; i++)
+        append(j, disks, text(snap->disk[i].file));
+    put(j, o, "disks", disks);
+    put(j, o, "member",
+        snap->member < c->chain->n ? text(c->chain->v[snap->member]->name) : json_null());
+    return o;
+}
+
+/* The snapshot trees of the virtual machine's own files. */
+static json_t *machines(struct json *j, const struct vd_point *c)
+{
+    json_t *array = json_array();
+    size_t i, k;
+
+    for (i = 0; i < c->chain->vm.n && !case_is_older(c); i++) {
+        const struct vm_snapshots *t = &c->chain->vm.v[i];
+        json_t *o = json_object(), *list = json_array();
+
+        put(j, o, "file", text(t->file));
+        put(j, o, "machine", text(t->machine));
+        put(j, o, "current", t->current == VM_NONE ? json_null() : number(t->current));
+        for (k = 0; k < t->n; k++)
+            append(j, list, snapshot(j, c, &t->v[k]));
+        put(j, o, "snapshots", list);
+        append(j, array, o);
+    }
+    return array;
+}
+
 static json_t *member(struct json *j, const struct vd_point *c, const struct info_facts *facts,
-                      size_t i)
+                      const struct case_context *context, size_t i)
 {
     const struct image *m = c->chain->v[i];
     json_t *o = json_object(), *file = json_object(), *parents = json_array();
@@ -138,18 +202,22 @@ static json_t *member(struct json *j, const struct vd_point *c, const struct inf
     put(j, file, "mtime", json_string(when));
     put(j, file, "block_device", json_boolean(m->file.is_block));
     put(j, o, "file", file);
+    put(j, o, "time", when_or_null(m->has_time, m->time, 0));
+    put(j, o, "gives", share(j, context, i));
     put(j, o, "facts", facts_of(j, facts, INFO_IMAGE, i));
     return o;
 }
 
-static json_t *chain(struct json *j, const struct vd_point *c, const struct info_facts *facts)
+static json_t *chain(struct json *j, const struct vd_point *c, const struct info_facts *facts,
+                     const struct case_context *context)
 {
     json_t *o = json_object(), *members = json_array();
     size_t i;
 
     for (i = c->first; i < c->chain->n; i++)
-        append(j, members, member(j, c, facts, i));
+        append(j, members, member(j, c, facts, context, i));
     put(j, o, "members", members);
+    put(j, o, "machines", machines(j, c));
     put(j, o, "facts", facts_of(j, facts, INFO_CHAIN, 0));
     return o;
 }
@@ -310,7 +378,7 @@ char *case_info_json(const struct vd_point *c, const struct case_context *contex
     put(&j, root, "warnings", warnings(&j, &facts));
     put(&j, root, "facts_dropped", number(facts.dropped));
     put(&j, root, "point", point(&j, c));
-    put(&j, root, "chain", chain(&j, c, &facts));
+    put(&j, root, "chain", chain(&j, c, &facts, context));
     put(&j, root, "disk", disk(&j, c, &facts));
     put(&j, root, "partition_table", partition_table(&j, c, &facts));
     put(&j, root, "volumes", volumes(&j, c, &facts));

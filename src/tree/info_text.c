@@ -5,6 +5,7 @@
  * All evidence strings are made printable; times are UTC.
  */
 #include "tree/info_facts.h"
+#include "tree/info_tree.h"
 #include "tree/timetext.h"
 
 #include "base/text.h"
@@ -195,7 +196,17 @@ static void add_disk(struct vd_str *s, const struct vd_point *c, const struct in
 
     add_heading(s, "DISK");
     add_size(s, 2, "size", c->disk->size);
-    add_number(s, 2, "sector size", c->disk->sector_size);
+    if (c->table.scheme != VOLUME_NONE && c->table.sector_size &&
+        c->table.sector_size != c->disk->sector_size) {
+        char text[96];
+
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu32 " in the image, %" PRIu32 " by the partition table",
+                       c->disk->sector_size, c->table.sector_size);
+        add_line(s, 2, "sector size", text);
+    } else {
+        add_number(s, 2, "sector size", c->disk->sector_size);
+    }
     for (i = 0; i < facts->n; i++)
         if (facts->v[i].scope == INFO_LAYER && facts->v[i].kind == VD_FACT_INFO)
             vd_str_addf(s, "  %-*s %s%s%s\n", KEY_WIDTH, facts->v[i].key, facts->v[i].layer,
@@ -317,6 +328,9 @@ char *case_info_text(const struct vd_point *c, const struct case_context *contex
     add_program(&s);
     add_warnings(&s, &facts, true, 0);
     add_point(&s, c);
+    info_draw_chain(&s, c, context);
+    if (!case_is_older(c))
+        info_draw_snapshots(&s, c);
     add_chain(&s, c, &facts);
     add_disk(&s, c, &facts);
     if (c->table.sector_size) /* 0: the disk alone was asked for */
