@@ -52,18 +52,18 @@ static _Noreturn void finding(const struct plan *plan, const struct change *chan
 static void judge_byte(struct change *c)
 {
     const struct wr_mark *best = NULL;
-    bool summed = false;
+    bool summed = false, other = false; /* other: then another, older state of the file is valid */
     size_t i;
 
     for (i = 0; i < c->file->n_marks; i++) {
         const struct wr_mark *m = &c->file->marks[i];
 
         if (m->kind == WR_MARK_CHECKSUM && c->off >= m->sum_off && c->off - m->sum_off < m->sum_len)
-            summed = true;
+            summed = true, other = other || m->role == WR_ROLE_DEFINES;
         if (c->off >= m->off && c->off - m->off < m->len && (!best || m->len <= best->len))
             best = m;
     }
-    c->claim = CLAIM_ALL;
+    c->claim = other ? CLAIM_NOTHING : CLAIM_ALL;
     (void)snprintf(c->what, sizeof(c->what), "%s", best ? best->name : "unmarked");
     if (summed || !best)
         return;

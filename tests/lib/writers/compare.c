@@ -147,8 +147,12 @@ static int judge_run(struct wr_compare *c, uint64_t off, const struct blk_extent
         }
         if (ext->status == BLK_UNREADABLE && state != WR_NOACCESS && !excused &&
             !touches(&c->may_fail, at, n)) {
-            (void)snprintf(c->why, sizeof(c->why), "the map says unreadable at %llu",
-                           (unsigned long long)at);
+            struct vd_err err = VD_ERR_INIT;
+            uint8_t byte;
+
+            (void)blk_read(c->dev, at, &byte, 1, &err);
+            (void)snprintf(c->why, sizeof(c->why), "the map says unreadable at %llu: %.250s",
+                           (unsigned long long)at, err.msg);
             return -1;
         }
         if (state == WR_NOACCESS && ext->status != BLK_UNREADABLE && ext->status != BLK_UNKNOWN &&

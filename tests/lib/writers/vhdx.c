@@ -77,7 +77,13 @@ static void put_header(const struct wr_spec *spec, struct wr_file *f, unsigned c
     (void)snprintf(n, sizeof(n), "header%u", copy + 1);
     wr_mark(f, WR_MARK_HEADER, role, n, 0, off, 4 * KIB);
     wr_le(f, role, N("signature"), off, 4, 0x64616568);
-    wr_checksum(f, role, N("checksum"), 0, off + 4, false, off, 4 * KIB);
+    /* without the newer header the older one counts, and that one knows of no log */
+    wr_checksum(f,
+                used && !bad[!copy] && spec->knobs.log != WR_LOG_EMPTY &&
+                        spec->knobs.newer != WR_NEWER_EQUAL
+                    ? WR_ROLE_DEFINES
+                    : role,
+                N("checksum"), 0, off + 4, false, off, 4 * KIB);
     wr_le(f, WR_ROLE_DEFINES, N("sequence"), off + 8, 8, sequence);
     wr_guid(spec, id);
     id[0] ^= 0x55;

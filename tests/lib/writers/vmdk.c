@@ -158,6 +158,8 @@ static void put_extent_file(const struct wr_spec *spec, struct wr_dir *dir,
     uint32_t unit = unit_of(spec, extent);
     uint64_t size = extent->size;
 
+    if (extent->kind == WR_EXTENT_ZERO || extent->kind == WR_EXTENT_NOACCESS)
+        return;
     if (!f || extent->kind != WR_EXTENT_FLAT)
         f = wr_file_new(dir, name);
     switch (extent->kind) {

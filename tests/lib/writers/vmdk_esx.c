@@ -141,6 +141,8 @@ struct se {
     uint64_t disk_off, size, n, n_tables, n_used_tables, n_stored;
     uint64_t gd_at, gd_sectors, gt_at, free_at, backmap_at, grains_at; /* sectors */
     uint64_t *table_no;                                                /* number + 1, 0 = none */
+    uint64_t *places;                                                  /* of the stored grains */
+    uint64_t n_places;
 };
 
 static uint64_t se_len(const struct se *s, uint64_t grain)
@@ -201,7 +203,7 @@ static void se_headers(const struct se *s)
              {"backmap_offset", s->backmap_at, WR_ROLE_IGNORED, true},
              {"backmap_size", s->grains_at - s->backmap_at, WR_ROLE_IGNORED, false},
              {"grains_offset", s->grains_at, WR_ROLE_DEFINES, true},
-             {"grains_size", s->n * SE_GRAIN / SECTOR, WR_ROLE_DEFINES, false}};
+             {"grains_size", s->n_places * SE_GRAIN / SECTOR, WR_ROLE_DEFINES, false}};
     struct wr_mark *m;
     unsigned i;
     char n[48];
@@ -244,9 +246,9 @@ static void se_directory(const struct se *s)
 
 static void se_grains(const struct se *s)
 {
-    uint64_t i, k = 0, total, *places = wr_places(&s->spec->knobs, s->n_stored, &total);
+    uint64_t i, k = 0;
 
-    wr_grow(s->f, s->grains_at * SECTOR + total * SE_GRAIN);
+    wr_grow(s->f, s->grains_at * SECTOR + s->n_places * SE_GRAIN);
     for (i = 0; i < s->n; i++) {
         uint64_t table = s->table_no[i / SE_GTES], at, entry, off = s->disk_off + i * SE_GRAIN;
         unsigned type = se_type(s, i);
@@ -256,7 +258,7 @@ static void se_grains(const struct se *s)
         at = s->gt_at * SECTOR + (table - 1) * SE_TABLE + 8 * (i % SE_GTES);
         entry = (uint64_t)type << 60;
         if (type == SE_ALLOCATED) {
-            uint64_t g = places[k++];
+            uint64_t g = s->places[k++];
 
             /* the low 12 bits of the grain's number come first, in bits 48-59 */
             entry |= (g & 0xfff) << 48 | g >> 12;
@@ -265,10 +267,9 @@ static void se_grains(const struct se *s)
         wr_number(s->f, at, 8, false, entry);
         wr_entry(s->f, WR_ROLE_NEEDED, WR_ENC_SE_GTE, "et", i, at, 8, false, off, se_len(s, i));
     }
-    for (i = 0; s->spec->knobs.gap && i < total; i++)
-        if (wr_place_is_gap(places, k, i))
+    for (i = 0; s->spec->knobs.gap && i < s->n_places; i++)
+        if (wr_place_is_gap(s->places, k, i))
             wr_junk(s->f, s->grains_at * SECTOR + i * SE_GRAIN, SE_GRAIN, i);
-    free(places);
 }
 
 void wr_put_sesparse(const struct wr_spec *spec, struct wr_file *f, uint64_t disk_off,
@@ -292,15 +293,19 @@ void wr_put_sesparse(const struct wr_spec *spec, struct wr_file *f, uint64_t dis
     for (i = 0; i < s.n_tables; i++) /* with shuffle, the last table of the disk comes first */
         if (s.table_no[spec->knobs.shuffle ? s.n_tables - 1 - i : i])
             s.table_no[spec->knobs.shuffle ? s.n_tables - 1 - i : i] = ++s.n_used_tables;
+    s.places = wr_places(&spec->knobs, s.n_stored, &s.n_places);
+    if (s.n_places < s.n) /* products make room for every grain of the disk */
+        s.n_places = s.n;
     s.gd_at = 4 + SE_JOURNAL;
     s.gd_sectors = wr_up(8 * s.n_tables, SECTOR) / SECTOR;
     s.gt_at = s.gd_at + s.gd_sectors;
     s.free_at = s.gt_at + (s.n_used_tables ? s.n_used_tables : 1) * (SE_TABLE / SECTOR);
-    s.backmap_at = s.free_at + wr_up(s.n / 8 + 1, SECTOR) / SECTOR;
-    s.grains_at = wr_up(s.backmap_at + wr_up(8 * s.n, SECTOR) / SECTOR, SE_GRAIN / SECTOR);
+    s.backmap_at = s.free_at + wr_up(s.n_places / 8 + 1, SECTOR) / SECTOR;
+    s.grains_at = wr_up(s.backmap_at + wr_up(8 * s.n_places, SECTOR) / SECTOR, SE_GRAIN / SECTOR);
     wr_grow(f, s.grains_at * SECTOR);
     se_headers(&s);
     se_directory(&s);
     se_grains(&s);
     free(s.table_no);
+    free(s.places);
 }
