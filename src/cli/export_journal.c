@@ -182,6 +182,7 @@ static int take_lines(struct export_journal *j, char *text, size_t at, struct vd
 
 int export_journal_read(int fd, struct export_journal *out, struct vd_err *err)
 {
+    static const char magic[] = "vdiskfs-export ";
     VD_AUTO(free) char *text = NULL;
     size_t len = 0;
     char *end;
@@ -191,8 +192,10 @@ int export_journal_read(int fd, struct export_journal *out, struct vd_err *err)
     rc = read_file(fd, &text, &len, err);
     if (rc || len == 0)
         return rc;
+    if (len < sizeof(magic) - 1 && strncmp(text, magic, len) == 0)
+        return 0; /* cut in its first word */
     end = strstr(text, "\n--\n");
-    if (strlen(text) != len || strncmp(text, "vdiskfs-export ", 15) != 0)
+    if (strlen(text) != len || strncmp(text, magic, sizeof(magic) - 1) != 0)
         return vd_fail(err, VD_EREFUSED, "the journal is not one of vdiskctl export");
     if (!end)
         return 0; /* it was cut before anything was written */

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(name copy digest)
+foreach(name check_report copy digest export)
   vd_unit_test(cli/${name} LIBRARIES vd_cli)
 endforeach()
