@@ -139,11 +139,13 @@ void help_man_vdiskfs(FILE *out)
     (void)fputs(".SH SYNOPSIS\n.B vdiskfs\nIMAGE MOUNTPOINT [\\-f] [\\-o OPTION[,OPTION...]]\n.br\n"
                 ".B mount \\-t fuse.vdiskfs\nIMAGE MOUNTPOINT [\\-o ...]\n",
                 out);
-    man_section(out, "DESCRIPTION",
-                "Shows the disk that IMAGE (VMDK, VHD, VHDX or raw) and the chain of its parents "
-                "give: disk.img is the raw disk, pN/volume.img each partition, pN/fs/ its files, "
-                "gaps/ the space between partitions, info.txt and info.json what was opened and "
-                "found.");
+    man_section(
+        out, "DESCRIPTION",
+        "Shows the disk that IMAGE (VMDK, VHD, VHDX or raw) and the chain of its parents "
+        "give: disk.img is the raw disk, pN/volume.img each partition, pN/fs/ its files, "
+        "gaps/ the space between partitions, snapshots/NN_FILE/ the same tree as of each older "
+        "member of the chain, info.txt and info.json what was opened and "
+        "found.");
     (void)fputs(".PP\n", out);
     print_man_text(out,
                    "Nothing is ever written: evidence is opened read-only in one place, every "

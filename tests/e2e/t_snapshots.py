@@ -102,6 +102,45 @@ def check_files(mnt):
     assert os.getxattr(f"{second}/p1/fs/report.txt", "user.vdiskfs.point") == b"1"
 
 
+VMSD = """.encoding = "UTF-8"
+snapshot.numSnapshots = "2"
+snapshot.current = "2"
+snapshot0.uid = "1"
+snapshot0.displayName = "Nightly / 1"
+snapshot0.description = "clean"
+snapshot0.createTimeHigh = "395873"
+snapshot0.createTimeLow = "1234567890"
+snapshot0.numDisks = "1"
+snapshot0.disk0.fileName = "sample.vmdk"
+snapshot0.disk0.node = "scsi0:0"
+snapshot1.uid = "2"
+snapshot1.parent = "1"
+snapshot1.displayName = "Nightly / 1"
+snapshot1.numDisks = "1"
+snapshot1.disk0.fileName = "sample-000001.vmdk"
+snapshot1.disk0.node = "scsi0:0"
+"""
+
+
+def check_names(case):
+    """What the virtual machine's own files say: dates, attributes, links by name."""
+    with open(case.path("sample.vmsd"), "w", encoding="utf-8") as file:
+        file.write(VMSD)
+    with case.mounted("sample-000002.vmdk") as mnt:
+        names = f"{mnt}/snapshots/by-name"
+        assert sorted(os.listdir(f"{mnt}/snapshots")) == [*POINTS, "by-name"]
+        assert sorted(os.listdir(names)) == ["Nightly %2F 1", "Nightly %2F 1~01"]
+        assert os.readlink(f"{names}/Nightly %2F 1") == f"../{POINTS[0]}"
+        assert read(f"{names}/Nightly %2F 1/p1/fs/report.txt").endswith(b"first draft.\r\n")
+        base = f"{mnt}/snapshots/{POINTS[0]}"
+        created = 395873 * 2**32 + 1234567890  # microseconds, in two halves
+        assert os.stat(base).st_mtime_ns == created * 1000
+        assert os.getxattr(base, "user.vdiskfs.snapshot") == b"Nightly / 1"
+        assert os.getxattr(base, "user.vdiskfs.snapshot_description") == b"clean"
+        assert "Nightly / 1" in read(f"{base}/info.txt").decode()
+    os.unlink(case.path("sample.vmsd"))
+
+
 def check_walkers(mnt):
     """Eight programs walk all of it at the same time and see the same."""
     def walk(number):
@@ -189,6 +228,7 @@ def sample_chain():
         assert run(*words).stdout.decode() == f"{disk}  disk.img\n"
         text = run(VDISKCTL, "info", "-o", f"snapshot=1,sandbox={SANDBOX}", case.path("sample-000002.vmdk")).stdout
         assert b"POINT IN TIME\n  number                 1 " in text, text
+        check_names(case)
         ordinary_user(case)
 
 
