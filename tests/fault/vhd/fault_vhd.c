@@ -155,6 +155,86 @@ static void vhd_dynamic(void **state)
     sweep(s);
 }
 
+/* A child alone: zeros where the parent would answer. */
+static struct built make_child(struct built *out_disk)
+{
+    const uint8_t present[6] = {1, 0, 1, 1, 0, 1};
+    struct built file = build_vhd_dynamic(65536, 6, present, 9, out_disk);
+    uint8_t *header = file.p + VHD_T_HEADER, *bitmap = file.p + vhd_block_at(&file, 2);
+    size_t name_at = vhd_block_at(&file, 5);
+
+    bitmap[3] = 0x0f;
+    memset(out_disk->p + 2 * 65536 + 24 * 512, 0, 4 * 512);
+    put_be32(file.p + 60, 4);
+    vhd_seal_footer(file.p, 512);
+    memcpy(file.p + file.len - 512, file.p, 512);
+    memset(header + 40, 0xab, 16);
+    memcpy(header + 576, "W2ru", 4); /* names that lie in the padding of a bitmap */
+    put_be32(header + 580, 1);
+    put_be32(header + 584, 10);
+    put_be64(header + 592, name_at + 100);
+    memcpy(file.p + name_at + 100, "p\0.\0v\0h\0d\0", 10);
+    vhd_seal_header(header);
+    return file;
+}
+
+static void vhd_differencing(void **state)
+{
+    struct subject s = {.format = &image_format_vhd};
+
+    (void)state;
+    s.file = make_child(&s.disk);
+    sweep(s);
+}
+
+/* With one bad sector of the file, exactly the bytes [from, to) of the disk cannot be had. */
+static void expect_lost(struct blkdev *dev, const struct built *disk, uint64_t from, uint64_t to)
+{
+    struct vd_err err = VD_ERR_INIT;
+    uint8_t sector[512];
+    uint64_t off;
+
+    for (off = 0; off < disk->len; off += 512) {
+        bool lost = off >= from && off < to;
+        struct blk_extent ext;
+
+        assert_ok(blk_map(dev, off, disk->len, &ext, &err));
+        assert_int_equal(blk_read(dev, off, sector, 512, &err), lost ? -VD_EIO : 0);
+        if (!lost)
+            assert_memory_equal(sector, disk->p + off, 512);
+        assert_true(!lost || ext.status == BLK_UNREADABLE || ext.status == BLK_DATA);
+    }
+}
+
+static void a_bad_sector_costs_what_it_describes(void **state)
+{
+    struct blkdev *mem = NULL, *dev = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    struct built disk, file = make_child(&disk);
+    struct blk_fault_rule rule = {.kind = BLK_FAULT_ERROR, .len = 512, .persistent = true};
+    struct image image;
+
+    (void)state;
+    assert_ok(dev_over(file.p, file.len, &mem, &err));
+    assert_ok(blk_fault_new(mem, &dev, &err));
+    assert_ok(open_dev(&image_format_vhd, dev, &image, &err));
+    rule.off = vhd_block_at(&file, 3); /* a bitmap: its block */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, UINT64_C(3) * 65536, UINT64_C(4) * 65536);
+    rule.off = vhd_block_at(&file, 3) + 512 + 7 * 512; /* data: its sector */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, UINT64_C(3) * 65536 + 7 * 512, UINT64_C(3) * 65536 + 8 * 512);
+    rule.off = VHD_T_TABLE; /* the table: all blocks, the unused ones too */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, 0, disk.len);
+    blk_fault_set(dev, NULL);
+    expect_lost(image.dev, &disk, 0, 0);
+    close_image(&image);
+    blk_unref(dev);
+    free(file.p);
+    free(disk.p);
+}
+
 static void vhdx_dynamic(void **state)
 {
     const uint8_t states[4] = {6, 2, 6, 6};
@@ -190,10 +270,9 @@ static void vhdx_with_a_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhd_fixed),
-        cmocka_unit_test(vhd_dynamic),
-        cmocka_unit_test(vhdx_dynamic),
-        cmocka_unit_test(vhdx_with_a_log),
+        cmocka_unit_test(vhd_fixed),        cmocka_unit_test(vhd_dynamic),
+        cmocka_unit_test(vhd_differencing), cmocka_unit_test(a_bad_sector_costs_what_it_describes),
+        cmocka_unit_test(vhdx_dynamic),     cmocka_unit_test(vhdx_with_a_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

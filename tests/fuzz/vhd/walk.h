@@ -25,7 +25,7 @@ static void walk_check(struct blkdev *dev, uint64_t off, const struct blk_extent
         abort();
     if (rc && (!err.msg[0] || err.offset < off || err.offset >= off + n))
         abort();
-    if (ext->status == BLK_ZEROS && (rc || !vd_all_zero(mine, n)))
+    if ((ext->status == BLK_ZEROS || ext->status == BLK_ABSENT) && (rc || !vd_all_zero(mine, n)))
         abort();
     if (rc == 0 && ext->status == BLK_DATA && ext->child &&
         (blk_read(ext->child, ext->child_off, below, n, NULL) || memcmp(mine, below, n) != 0))
