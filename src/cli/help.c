@@ -181,9 +181,11 @@ void help_man_vdiskctl(FILE *out)
 
     man_head(out, "VDISKCTL", "vdiskctl - look at virtual disks and audit logs without a mount");
     (void)fputs(".SH SYNOPSIS\n.B vdiskctl\nVERB [ARGUMENTS]\n.SH VERBS\n", out);
-    man_verb(out, "info [--json] [-o OPTIONS] IMAGE",
-             "Shows what was opened and found: the chain and its checks, partitions, file "
-             "systems, warnings.");
+    man_verb(
+        out, "info [--json] [-o OPTIONS] IMAGE",
+        "Shows what was opened and found: the chain as a tree, what each file gives to the disk, "
+        "the snapshots of the virtual machine, the checks of the chain, partitions, file systems, "
+        "warnings.");
     man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
              "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
              "of sha256sum(1); progress on a terminal.");
