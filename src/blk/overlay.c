@@ -82,28 +82,165 @@ static int read_extent(struct blkdev *layer, const struct blk_extent *ext, uint6
                : rc;
 }
 
+/* ---- reading: layer by layer ---- */
+
+/*
+ * A read is resolved for its whole range at once.  Each layer is asked once for every part that the
+ * layers above it left open, and answers it in runs:
+ *
+ *     open parts   [--------------------------]      tip answers  ....DDDD..............
+ *     open parts   [--]    [------------------]      next         ZZ..        DD......    and so on
+ *
+ * Asking position by position instead would ask all layers again for every run: 1,024 layers and 256
+ * runs in a megabyte are a quarter of a million questions instead of little more than a thousand.
+ */
+struct part {
+    size_t off, len; /* inside the request; ascending, disjoint */
+};
+
+/* Open parts of one request.  A request that falls into more is cut there and goes on after it. */
+#define MAX_PARTS 512
+
+struct request {
+    struct blkdev *dev;
+    uint64_t off;
+    uint8_t *buf;
+    size_t len; /* shrinks to what stays open, or lies before the first bad byte */
+    struct part part[2][MAX_PARTS];
+    size_t n[2];
+    unsigned now; /* which of the two lists is asked; the other is being filled */
+    int rc;       /* of the first bad byte, which is at `len` */
+    struct vd_err err;
+};
+
+/* The layer cannot give the byte at `at`: only what lies before it is of interest now. */
+static void fail_at(struct request *q, size_t at, int rc, const struct vd_err *err)
+{
+    q->rc = rc;
+    q->err = *err;
+    if (!err->has_offset)
+        (void)vd_at(&q->err, rc, q->off + at);
+    q->len = at;
+}
+
+/* What is left of a list when the request ends at q->len. */
+static void cut_parts(struct request *q, unsigned list)
+{
+    while (q->n[list]) {
+        struct part *last = &q->part[list][q->n[list] - 1];
+
+        if (last->off < q->len) {
+            last->len = (size_t)vd_min(last->len, q->len - last->off);
+            return;
+        }
+        q->n[list]--;
+    }
+}
+
+/* Leaves a part to the next layer; joins neighbours. */
+static void leave_open(struct request *q, size_t off, size_t len)
+{
+    unsigned next = !q->now;
+    struct part *last = q->n[next] ? &q->part[next][q->n[next] - 1] : NULL;
+
+    if (last && last->off + last->len == off) {
+        last->len += len;
+    } else if (q->n[next] < MAX_PARTS) {
+        q->part[next][q->n[next]++] = (struct part){off, len};
+    } else { /* the rest of the request is another one */
+        q->len = off;
+        q->rc = 0;
+    }
+}
+
+/* The first byte that a failed read names, inside the request; `at` when it names none. */
+static size_t bad_byte(const struct request *q, size_t at, size_t len, const struct vd_err *err)
+{
+    uint64_t first = q->off + at;
+
+    return err->has_offset && err->offset >= first && err->offset - first < len
+               ? at + (size_t)(err->offset - first)
+               : at;
+}
+
+/* Asks layer `i` for one open part. */
+static void ask_layer(struct request *q, size_t i, struct part part)
+{
+    struct blkdev *layer = q->dev->children[i];
+    size_t at = part.off, end = part.off + part.len;
+
+    while (at < end && at < q->len) {
+        struct vd_err err = VD_ERR_INIT;
+        struct blk_extent ext;
+        size_t n;
+        int rc;
+
+        if (q->off + at >= layer->size) { /* past the end of a smaller parent */
+            memset(q->buf + at, 0, end - at);
+            return;
+        }
+        rc = blk_map(layer, q->off + at, end - at, &ext, &err);
+        if (rc) {
+            fail_at(q, at, rc, &err);
+            return;
+        }
+        n = (size_t)vd_min(ext.len, end - at);
+        if (ext.status == BLK_ABSENT) {
+            leave_open(q, at, n);
+        } else if (ext.status == BLK_ZEROS) {
+            memset(q->buf + at, 0, n);
+        } else {
+            rc = read_extent(layer, &ext, q->off + at, q->buf + at, n, &err);
+            if (rc) {
+                fail_at(q, bad_byte(q, at, n, &err), rc, &err);
+                return;
+            }
+        }
+        at += n;
+    }
+}
+
+/* Reads from the start of the request as far as it goes: q->len bytes, then q->rc if that is not
+ * the end. */
+static void resolve(struct request *q)
+{
+    size_t i, k;
+
+    q->now = 0;
+    q->n[0] = 1;
+    q->part[0][0] = (struct part){0, q->len};
+    for (i = 0; i < q->dev->n_children && q->n[q->now]; i++) {
+        q->n[!q->now] = 0;
+        for (k = 0; k < q->n[q->now] && q->part[q->now][k].off < q->len; k++)
+            ask_layer(q, i, q->part[q->now][k]);
+        q->now = !q->now;
+        cut_parts(q, q->now);
+    }
+    for (k = 0; k < q->n[q->now]; k++) /* nobody has them */
+        memset(q->buf + q->part[q->now][k].off, 0, q->part[q->now][k].len);
+}
+
 static int overlay_read_at(struct blkdev *dev, uint64_t off, void *buf, size_t len,
                            struct vd_err *err)
 {
+    struct request q; /* 17 KiB: set up by hand */
     uint8_t *p = buf;
 
+    q.dev = dev;
     while (len) {
-        struct blk_extent ext;
-        size_t i, n;
-        int rc = overlay_find(dev, off, len, &i, &ext, err);
-
-        if (rc)
-            return rc;
-        n = (size_t)vd_min(len, ext.len);
-        if (ext.status == BLK_ZEROS)
-            memset(p, 0, n);
-        else
-            rc = read_extent(dev->children[i], &ext, off, p, n, err);
-        if (rc)
-            return rc;
-        p += n;
-        off += n;
-        len -= n;
+        q.off = off;
+        q.buf = p;
+        q.len = len;
+        q.rc = 0;
+        resolve(&q);
+        if (q.rc) {
+            if (err)
+                *err = q.err;
+            return q.rc;
+        }
+        p += q.len;
+        off += q.len;
+        len -= q.len;
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 /* The door and the layers: ranges, status of positions, labels in errors, faults, ownership. */
 #include "testlib.h"
 
+#include "base/limits.h"
 #include "blk/layers.h"
 
 #include <inttypes.h>
@@ -263,19 +264,101 @@ static void test_overlay_never_hides_unreadable(void **state)
 
 static void test_overlay_of_the_greatest_depth(void **state)
 {
-    struct blkdev *layers[1025], *dev = NULL;
+    struct blkdev *layers[VD_MAX_CHAIN + 1], *dev = NULL;
     uint8_t byte;
     size_t i;
 
     (void)state;
-    for (i = 0; i < 1025; i++)
-        layers[i] = cells(i == 1023 ? "D" : ".", "x");
-    assert_fails(blk_overlay_new(layers, 1025, "", &dev, &err), VD_ELIMIT, "1025");
-    assert_ok(blk_overlay_new(layers, 1024, "", &dev, &err));
+    for (i = 0; i <= VD_MAX_CHAIN; i++)
+        layers[i] = cells(i == VD_MAX_CHAIN - 1 ? "D" : ".", "x");
+    assert_fails(blk_overlay_new(layers, VD_MAX_CHAIN + 1, "", &dev, &err), VD_ELIMIT, "1026");
+    assert_ok(blk_overlay_new(layers, VD_MAX_CHAIN, "", &dev, &err));
     assert_ok(blk_read(dev, 3, &byte, 1, &err));
     assert_int_equal(byte, 'x');
     blk_unref(dev);
-    blk_unref(layers[1024]);
+    blk_unref(layers[VD_MAX_CHAIN]);
+}
+
+/* What position `off` of the layers is, one by one: a letter, or 'Z' or 'U'. */
+static char model_at(char *const *text, const size_t *n_cells, size_t n, size_t off)
+{
+    size_t i;
+
+    for (i = 0; i < n && off / 16 < n_cells[i]; i++)
+        if (text[i][off / 16] != '.')
+            return text[i][off / 16] == 'D' ? (char)('a' + i) : text[i][off / 16];
+    return 'Z';
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *state >> 33;
+}
+
+static void check_random_read(struct blkdev *dev, char *const *text, const size_t *n_cells,
+                              size_t n, size_t off, size_t len)
+{
+    static uint8_t buf[64 * 1024];
+    size_t bad = 0, i;
+    int rc = blk_read(dev, off, buf, len, &err);
+
+    while (bad < len && model_at(text, n_cells, n, off + bad) != 'U')
+        bad++;
+    if (bad < len) {
+        assert_int_equal(rc, -VD_EIO);
+        assert_true(err.has_offset);
+        assert_int_equal(err.offset, off + bad); /* the first bad byte, in whatever layer */
+        return;
+    }
+    assert_int_equal(rc, 0);
+    for (i = 0; i < len; i++) {
+        char c = model_at(text, n_cells, n, off + i);
+
+        assert_int_equal(buf[i], c == 'Z' ? 0 : (uint8_t)c);
+    }
+}
+
+/* Random layers of random sizes, with holes in their readability, against one look per position.
+ * Up to 3,000 runs in one read: more parts than a request keeps. */
+static void test_overlay_against_a_model(void **state)
+{
+    enum { LAYERS = 6, CELLS = 3000 };
+    uint64_t random = 42;
+    int round, k;
+
+    (void)state;
+    for (round = 0; round < 60; round++) {
+        char *text[LAYERS], label[2] = "a";
+        size_t n_cells[LAYERS], n = 1 + next_random(&random) % LAYERS, i, c;
+        struct blkdev *layers[LAYERS], *dev = NULL;
+        unsigned absent = 1 + (unsigned)(next_random(&random) % 9), bad = round % 3 ? 0 : 3;
+
+        for (i = 0; i < n; i++) {
+            n_cells[i] = round < 3 ? CELLS : 1 + next_random(&random) % CELLS;
+            text[i] = calloc(n_cells[i] + 1, 1);
+            for (c = 0; c < n_cells[i]; c++) {
+                uint64_t r = next_random(&random) % 1000;
+
+                text[i][c] = r < bad ? 'U' : r % 10 < absent ? '.' : r % 10 == 9 ? 'Z' : 'D';
+                if (round < 3 && i == 0)
+                    text[i][c] = c % 2 ? 'D' : '.'; /* every other cell is open */
+            }
+            label[0] = (char)('a' + i);
+            layers[i] = cells(text[i], label);
+        }
+        assert_ok(blk_overlay_new(layers, n, "", &dev, &err));
+        check_random_read(dev, text, n_cells, n, 0, dev->size);
+        for (k = 0; k < 100; k++) {
+            size_t off = next_random(&random) % dev->size;
+            size_t len = 1 + next_random(&random) % (dev->size - off);
+
+            check_random_read(dev, text, n_cells, n, off, len);
+        }
+        blk_unref(dev);
+        for (i = 0; i < n; i++)
+            free(text[i]);
+    }
 }
 
 static void test_fault_by_place_and_count(void **state)
@@ -321,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_overlay_stops_at_a_smaller_parent),
         cmocka_unit_test(test_overlay_never_hides_unreadable),
         cmocka_unit_test(test_overlay_of_the_greatest_depth),
+        cmocka_unit_test(test_overlay_against_a_model),
         cmocka_unit_test(test_fault_by_place_and_count),
     };
 
