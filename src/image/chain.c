@@ -61,7 +61,7 @@ int chain_walk_index(struct chain_walk *w, struct vd_err *why, struct vd_err *er
 
     if (w->index.built)
         return 0;
-    rc = chain_index_build(&w->index, w->source, why);
+    rc = chain_index_build(&w->index, w->source, w->chain->v, w->chain->n, why);
     if (rc == -VD_ENOMEM) {
         if (err)
             *err = *why;

@@ -94,62 +94,6 @@ static int note_vm_text(struct chain_index *index, unsigned dir, const char *nam
     return 0;
 }
 
-static int look_at(struct chain_index *index, const struct blk_source *source, unsigned dir,
-                   const char *name, struct vd_err *err)
-{
-    VD_AUTO(free) char *copy = NULL;
-    struct vd_err why = VD_ERR_INIT;
-    struct image *image = NULL;
-    int rc = image_identify(source, dir, name, &image, &why);
-
-    index->n_files++;
-    if (rc == -VD_ENOMEM) {
-        if (err)
-            *err = why;
-        return rc;
-    }
-    if (rc == -VD_ENOTFORMAT)
-        return 0;
-    if (rc) {
-        if (++index->n_failed <= CHAIN_INDEX_TOLD)
-            vd_str_addf(&index->failed, "%s%s", index->failed.len ? "; " : "", why.msg);
-        return 0;
-    }
-    blk_unref(image->dev); /* an open file per entry would be too many */
-    blk_unref(image->file_dev);
-    image->dev = image->file_dev = NULL;
-    vd_facts_clear(&image->facts);
-    copy = strdup(name);
-    rc = copy ? add_image(index, image, copy, err) : vd_fail(err, VD_ENOMEM, "out of memory");
-    if (rc)
-        image_free(image);
-    else
-        (void)vd_take(&copy);
-    return rc;
-}
-
-static int look_at_dir(struct chain_index *index, const struct blk_source *source, unsigned dir,
-                       struct vd_err *err)
-{
-    struct names names = {0};
-    size_t i;
-    int rc = source->list(source->ctx, dir, add_name, &names, err);
-
-    if (rc == 0 && names.failed)
-        rc = vd_fail(err, VD_ENOMEM, "out of memory");
-    if (rc == 0 && names.n > VD_MAX_DIR_NAMES - index->n_files)
-        rc = vd_fail(err, VD_ELIMIT, "the evidence directories have more than %d files",
-                     VD_MAX_DIR_NAMES);
-    for (i = 0; i < names.n && rc == 0; i++) {
-        if (is_vm_text(names.v[i]))
-            rc = note_vm_text(index, dir, names.v[i], err);
-        if (rc == 0)
-            rc = look_at(index, source, dir, names.v[i], err);
-    }
-    names_clear(&names);
-    return rc;
-}
-
 /* ---- looking up ---- */
 
 static int compare_keys(const void *a, const void *b)
@@ -185,6 +129,128 @@ size_t chain_keys_find(const struct chain_keys *keys, const char *text)
             high = middle;
     }
     return low < keys->n && strcmp(keys->v[low].text, text) == 0 ? low : keys->n;
+}
+
+/* ---- images that are open already ---- */
+
+/* The members so far, by name: their identity need not be read again. */
+struct known {
+    struct image *const *v;
+    struct chain_keys by_name;
+};
+
+static int known_init(struct known *known, struct image *const *v, size_t n, struct vd_err *err)
+{
+    size_t i;
+
+    *known = (struct known){.v = v};
+    if (!keys_alloc(&known->by_name, n))
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    for (i = 0; i < n; i++)
+        keys_add(&known->by_name, v[i]->name, i);
+    qsort(known->by_name.v, known->by_name.n, sizeof(struct chain_key), compare_keys);
+    return 0;
+}
+
+/* The open image of this name, or NULL.  image->name is printable: a name with a backslash could be
+ * another's escaped form and is looked at in the ordinary way. */
+static const struct image *known_find(const struct known *known, unsigned dir, const char *name)
+{
+    size_t i = strchr(name, '\\') ? known->by_name.n : chain_keys_find(&known->by_name, name);
+
+    for (; i < known->by_name.n && strcmp(known->by_name.v[i].text, name) == 0; i++)
+        if (known->v[known->by_name.v[i].at]->dir == dir)
+            return known->v[known->by_name.v[i].at];
+    return NULL;
+}
+
+/* What the index needs of it. */
+static int copy_identity(const struct image *image, struct image **out, struct vd_err *err)
+{
+    struct image *copy = malloc(sizeof(*copy));
+    bool ok = copy != NULL;
+    unsigned i;
+
+    if (!copy)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    *copy = *image;
+    copy->dev = copy->file_dev = NULL;
+    copy->facts = (struct vd_facts)VD_FACTS_INIT;
+    copy->parent_path = NULL;
+    copy->name = strdup(image->name);
+    ok = copy->name != NULL;
+    copy->n_parent_hints = 0;
+    for (i = 0; i < image->n_parent_hints && ok; i++) {
+        copy->parent_hint[i] = strdup(image->parent_hint[i]);
+        ok = copy->parent_hint[i] != NULL;
+        copy->n_parent_hints += ok;
+    }
+    if (!ok) {
+        image_free(copy);
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    }
+    *out = copy;
+    return 0;
+}
+
+/* ---- looking at the files ---- */
+
+static int look_at(struct chain_index *index, const struct blk_source *source,
+                   const struct known *known, unsigned dir, const char *name, struct vd_err *err)
+{
+    const struct image *open = known_find(known, dir, name);
+    VD_AUTO(free) char *copy = NULL;
+    struct vd_err why = VD_ERR_INIT;
+    struct image *image = NULL;
+    int rc =
+        open ? copy_identity(open, &image, &why) : image_identify(source, dir, name, &image, &why);
+
+    index->n_files++;
+    if (rc == -VD_ENOMEM) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (rc == -VD_ENOTFORMAT)
+        return 0;
+    if (rc) {
+        if (++index->n_failed <= CHAIN_INDEX_TOLD)
+            vd_str_addf(&index->failed, "%s%s", index->failed.len ? "; " : "", why.msg);
+        return 0;
+    }
+    blk_unref(image->dev); /* an open file per entry would be too many */
+    blk_unref(image->file_dev);
+    image->dev = image->file_dev = NULL;
+    vd_facts_clear(&image->facts);
+    copy = strdup(name);
+    rc = copy ? add_image(index, image, copy, err) : vd_fail(err, VD_ENOMEM, "out of memory");
+    if (rc)
+        image_free(image);
+    else
+        (void)vd_take(&copy);
+    return rc;
+}
+
+static int look_at_dir(struct chain_index *index, const struct blk_source *source,
+                       const struct known *known, unsigned dir, struct vd_err *err)
+{
+    struct names names = {0};
+    size_t i;
+    int rc = source->list(source->ctx, dir, add_name, &names, err);
+
+    if (rc == 0 && names.failed)
+        rc = vd_fail(err, VD_ENOMEM, "out of memory");
+    if (rc == 0 && names.n > VD_MAX_DIR_NAMES - index->n_files)
+        rc = vd_fail(err, VD_ELIMIT, "the evidence directories have more than %d files",
+                     VD_MAX_DIR_NAMES);
+    for (i = 0; i < names.n && rc == 0; i++) {
+        if (is_vm_text(names.v[i]))
+            rc = note_vm_text(index, dir, names.v[i], err);
+        if (rc == 0)
+            rc = look_at(index, source, known, dir, names.v[i], err);
+    }
+    names_clear(&names);
+    return rc;
 }
 
 static bool has_inode(const struct image *image)
@@ -328,15 +394,18 @@ static int sort_out(struct chain_index *index, struct vd_err *err)
 }
 
 int chain_index_build(struct chain_index *index, const struct blk_source *source,
-                      struct vd_err *err)
+                      struct image *const *known_v, size_t n, struct vd_err *err)
 {
+    struct known known;
     unsigned dir;
-    int rc = 0;
+    int rc;
 
     if (index->built)
         return 0;
+    rc = known_init(&known, known_v, n, err);
     for (dir = 0; dir < source->n_dirs && rc == 0; dir++)
-        rc = look_at_dir(index, source, dir, err);
+        rc = look_at_dir(index, source, &known, dir, err);
+    free(known.by_name.v);
     if (rc == 0)
         rc = sort_out(index, err);
     if (rc)

@@ -50,10 +50,11 @@ struct chain_index {
                        CHAIN_NONE; one of `same`'s firsts; owned */
 };
 
-/* Looks at every file of every directory of `source` once; later calls do nothing.  At most
- * VD_MAX_DIR_NAMES files, VD_ELIMIT above.  Files that cannot be opened are counted, no failure. */
+/* Looks at every file of every directory of `source` once; later calls do nothing.  What the `n`
+ * images of `known` are is not read again.  At most VD_MAX_DIR_NAMES files, VD_ELIMIT above.  Files
+ * that cannot be opened are counted, no failure. */
 int chain_index_build(struct chain_index *index, const struct blk_source *source,
-                      struct vd_err *err);
+                      struct image *const *known, size_t n, struct vd_err *err);
 
 void chain_index_clear(struct chain_index *index);
 
