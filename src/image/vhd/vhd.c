@@ -25,9 +25,13 @@
 static bool fixed_but_short(const struct vhd_found *found)
 {
     bool from_geometry;
+    uint64_t size = vhd_disk_size(&found->footer, &from_geometry);
 
-    return found->footer.disk_type == VHD_FIXED &&
-           vhd_disk_size(&found->footer, &from_geometry) > found->data_end;
+    if (found->footer.disk_type != VHD_FIXED)
+        return false;
+    /* Where the geometry is the smaller size, a file holds one of the two, and nothing between. */
+    return found->data_end < size ||
+           (found->data_end > size && found->data_end < found->footer.current_size);
 }
 
 static enum image_probe vhd_probe(const struct image_window *window)
@@ -81,11 +85,10 @@ static int open_fixed(struct blkdev *file, const char *name, const struct vhd_fo
                       uint64_t size, struct image *out, struct vd_err *err)
 {
     if (fixed_but_short(found))
-        return vd_fail(err, VD_ECORRUPT,
-                       "%" PRIu64
-                       " bytes of the disk are missing before the footer, nobody can tell "
-                       "where",
-                       size - found->data_end);
+        return vd_fail(
+            err, VD_ECORRUPT,
+            "%" PRIu64 " bytes of the disk are missing before the footer, nobody can tell where",
+            (found->data_end < size ? size : found->footer.current_size) - found->data_end);
     return vhd_fixed_new(file, found->data_end, size, name, &out->dev, err);
 }
 

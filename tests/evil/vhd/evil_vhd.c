@@ -279,6 +279,43 @@ static void fixed_that_is_too_short(void **state)
     disk = whole_disk;
 }
 
+/* Virtual PC's size is the geometry's, but its file has all of current_size: between the two, bytes are
+ * missing. */
+static void fixed_between_two_sizes(void **state)
+{
+    static const struct {
+        uint64_t current; /* bytes; the geometry says 8 * 17 sectors */
+        size_t len;
+        bool opens;
+    } cases[] = {{72 * 1024, 72 * 1024, true},
+                 {72 * 1024, 68 * 1024, true},
+                 {72 * 1024, 70 * 1024, false},
+                 {72 * 1024, 67 * 1024, false}};
+    struct vd_err err = VD_ERR_INIT;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct built f = build_vhd_fixed(cases[i].len, 4);
+        uint8_t *footer = f.p + cases[i].len;
+        struct image image;
+        int rc;
+
+        memcpy(footer + 28, "vpc ", 4);
+        put_be64(footer + 48, cases[i].current);
+        put_be16(footer + 56, 2);
+        footer[58] = 4;
+        footer[59] = 17;
+        vhd_seal_footer(footer, 512);
+        rc = open_bytes(&image_format_vhd, f.p, f.len, &image, &err);
+        assert_int_equal(rc, cases[i].opens ? 0 : -VD_ECORRUPT);
+        if (rc == 0)
+            assert_int_equal(image.dev->size, 68 * 1024);
+        close_image(&image);
+        free(f.p);
+    }
+}
+
 /* A differencing disk whose header cannot be had is refused: what is not in it is not zeros. */
 static void differencing_without_header(void **state)
 {
@@ -322,6 +359,7 @@ int main(void)
         CASE(truncated),
         CASE(truncated_anywhere),
         CASE(fixed_that_is_too_short),
+        CASE(fixed_between_two_sizes),
         CASE(differencing_without_header),
         CASE(table_over_the_header),
     };
