@@ -14,6 +14,7 @@
 #include "cli/session_record.h"
 #include "fuse/mountpoint.h"
 #include "fuse/serve.h"
+#include "tree/snapshots.h"
 #include "tree/tree.h"
 
 #include <errno.h>
@@ -87,6 +88,7 @@ static void log_case(struct audit_ring *ring, const struct vd_case *c)
 struct point_log {
     struct audit_ring *ring;
     size_t number;
+    int digits;
 };
 
 static void log_point_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
@@ -95,14 +97,15 @@ static void log_point_fact(void *ctx, const char *layer, enum vd_fact_kind kind,
     const struct point_log *log = ctx;
     char where[512];
 
-    (void)snprintf(where, sizeof(where), "snapshots/%02zu: %s", log->number, layer);
+    (void)snprintf(where, sizeof(where), "snapshots/%0*zu: %s", log->digits, log->number, layer);
     log_fact(log->ring, where, kind, key, value);
 }
 
 /* An older point was opened: what was found is on the record before anybody sees it. */
 static void log_point(void *ctx, const struct vd_point *point)
 {
-    struct point_log log = {ctx, case_point_number(point->chain, point->member)};
+    struct point_log log = {ctx, case_point_number(point->chain, point->member),
+                            snapshots_digits(point->chain)};
 
     log_point_fact(&log, point->chain->v[point->member]->name, VD_FACT_INFO, "point", "opened");
     describe_point(point, log_point_fact, &log);

@@ -81,16 +81,21 @@ static bool name_one(const struct chain *chain, struct snapshot_names *names, si
     return true;
 }
 
+int snapshots_digits(const struct chain *chain)
+{
+    int digits = snprintf(NULL, 0, "%zu", chain->n - 1);
+
+    return digits < 2 ? 2 : digits;
+}
+
 int snapshots_names(const struct chain *chain, size_t member, struct snapshot_names *out,
                     struct vd_err *err)
 {
     struct snapshot_names names = {.n = chain->n - 1 - member};
-    int width = snprintf(NULL, 0, "%zu", chain->n - 1);
+    int width = snapshots_digits(chain);
     bool ok = true;
     size_t i;
 
-    if (width < 2)
-        width = 2;
     if (names.n) {
         names.v = calloc(names.n, sizeof(*names.v));
         ok = names.v != NULL;

@@ -28,6 +28,9 @@ struct snapshot_names {
     size_t n_links;
 };
 
+/* Digits of NN. */
+int snapshots_digits(const struct chain *chain);
+
 /* Names for all members of `chain` that are older than `member`.  *out is the caller's
  * (snapshots_clear).  VD_ENOMEM. */
 int snapshots_names(const struct chain *chain, size_t member, struct snapshot_names *out,
