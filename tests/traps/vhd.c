@@ -10,6 +10,7 @@
 #include "image/vhd/vhd.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB << 10)
@@ -667,6 +668,7 @@ static void split_reads(const struct wr_spec *spec, uint64_t piece)
 
 static void split_refuses(const struct wr_spec *spec)
 {
+    char path[512];
     struct vd_err err = VD_ERR_INIT;
     struct parts parts;
     struct opened o;
@@ -678,7 +680,12 @@ static void split_refuses(const struct wr_spec *spec)
     assert_fails(open_parts(&parts, "disk.v03", &o, &err), VD_EUNSUPPORTED,
                  "part of the split image disk.vhd");
     close_chain(&o);
-    test_write_file(parts.dir, "disk.v02", "cut", 3); /* everything behind it would be shifted */
+    (void)snprintf(path, sizeof(path), "%s/disk.v02", parts.dir);
+    assert_int_equal(truncate(path, 2 * MIB - 512), 0); /* all behind it would be shifted */
+    assert_int_not_equal(open_parts(&parts, "disk.vhd", &o, &err), 0);
+    assert_true(test_contains(err.msg, "split image"));
+    close_chain(&o);
+    test_write_file(parts.dir, "disk.v02", "cut", 3);
     assert_int_not_equal(open_parts(&parts, "disk.vhd", &o, &err), 0);
     assert_true(test_contains(err.msg, "split image"));
     close_chain(&o);

@@ -283,6 +283,10 @@ int vhd_fixed_new(struct blkdev *file, uint64_t data_end, uint64_t disk_size, co
     return disk_new(disk, out, err);
 }
 
+/* Bytes that a product may leave between the last block and the footer: Virtual PC leaves a sector behind
+ * the table, Windows 4 KiB. */
+#define GAP_MAX 4096u
+
 /* The files of a split image must give exactly the bytes that the table speaks of: with a part that was
  * cut, everything behind it would be read from the wrong place. */
 static int check_joined(const struct vhd_disk *disk, const struct vhd_extent_end *last,
@@ -297,6 +301,12 @@ static int check_joined(const struct vhd_disk *disk, const struct vhd_extent_end
     }
     if (last->end == 0 || last->end == disk->data_end)
         return 0;
+    if (last->end < disk->data_end && disk->data_end - last->end <= GAP_MAX) {
+        vd_fact_add(facts, VD_FACT_WARNING, "split",
+                    "%" PRIu64 " bytes between the last block of the split image and its footer",
+                    disk->data_end - last->end);
+        return 0;
+    }
     return vd_fail(err, VD_ECORRUPT,
                    "split image: its parts have %" PRIu64
                    " bytes before the footer, the allocation table speaks of %" PRIu64
