@@ -110,10 +110,8 @@ static bool find_synthetic(struct tree *tree, struct place *p)
         return tree->snapshots.n != 0;
     case NODE_BY_NAME:
         return tree->snapshots.n_links != 0;
-    case NODE_NAME_LINK:
-        p->what = PLACE_LINK;
-        p->target = tree->snapshots.v[node_view_point(p->id.view) - 1].target;
-        return p->target != NULL;
+    case NODE_NAME_LINK: /* find_door */
+        break;
     }
     return false;
 }
@@ -160,7 +158,18 @@ void tree_leave(struct place *place)
     place->point = NULL;
 }
 
-/* The point of the view.  VD_ENOENT: none. */
+/* Finds such a node; the point stays closed. */
+static int find_door(const struct tree *tree, struct place *p, uint64_t number, struct vd_err *err)
+{
+    p->what = PLACE_DIR;
+    if (p->id.payload == NODE_DIR)
+        return 0;
+    p->what = PLACE_LINK;
+    p->target = tree->snapshots.v[node_view_point(p->id.view) - 1].target;
+    return p->target ? 0 : no_such_node(number, err);
+}
+
+/* Which point the view means.  VD_ENOENT: none. */
 static int find_point(struct tree *tree, struct place *p, uint64_t number, struct vd_err *err)
 {
     unsigned point = node_view_point(p->id.view);
@@ -173,15 +182,19 @@ static int find_point(struct tree *tree, struct place *p, uint64_t number, struc
     if (point > tree->snapshots.n)
         return no_such_node(number, err);
     p->member = tree->chain->n - point;
-    return is_closed_door(&p->id) ? 0 : tree_enter(tree, p, err);
+    return 0;
 }
 
 /* What the number means in its point. */
 static int find_in_point(struct tree *tree, struct place *p, uint64_t number, struct vd_err *err)
 {
     unsigned volume = node_view_volume(p->id.view);
-    const struct vd_point *o = p->point ? p->point->p : NULL;
+    const struct vd_point *o;
+    int rc = tree_enter(tree, p, err);
 
+    if (rc)
+        return rc;
+    o = p->point->p;
     if (volume) {
         if (volume > o->n)
             return no_such_node(number, err);
@@ -217,7 +230,8 @@ int tree_find(struct tree *tree, uint64_t number, struct place *out, struct vd_e
         return no_such_node(number, err);
     rc = find_point(tree, &p, number, err);
     if (!rc)
-        rc = find_in_point(tree, &p, number, err);
+        rc = is_closed_door(&p.id) ? find_door(tree, &p, number, err)
+                                   : find_in_point(tree, &p, number, err);
     if (rc)
         tree_leave(&p);
     else
