@@ -73,7 +73,7 @@ static int search(struct salvage *s, struct image **out, struct image **other, s
     const struct image *child = s->out->v[s->out->n - 1];
     struct vd_err why = VD_ERR_INIT;
     size_t i;
-    int rc = chain_index_build(&s->index, s->source, &why);
+    int rc = chain_index_build(&s->index, s->source, s->out->v, s->out->n, &why);
 
     if (rc) {
         if (rc == -VD_ENOMEM && err)
