@@ -143,6 +143,7 @@ static int vhd_locate(const struct blkdev *dev, uint64_t off, uint64_t max_len,
     int rc;
 
     n = (size_t)vd_min(VHD_WINDOW, vd_div_up(in_block + left, disk->block_size));
+    entry[0] = 0; /* read below: n is never 0, which the analyser cannot know */
     *out = (struct blk_extent){.len = vd_min(left, disk->block_size - in_block)};
     rc = vhd_entries_read(disk, block, n, entry, err);
     if (rc && n > 1) { /* the bad place may lie behind the entry that counts */
