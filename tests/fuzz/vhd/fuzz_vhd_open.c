@@ -45,39 +45,6 @@ static int open_cut(const uint8_t *bytes, size_t len, struct image *out, struct 
     return rc;
 }
 
-/* ---- everything that can be asked of an image ---- */
-
-static void on_finding(void *ctx, enum check_level level, const char *id, const char *file,
-                       const struct check_place *place, const char *text)
-{
-    (void)ctx;
-    (void)level;
-    (void)file;
-    (void)place;
-    if (!id[0] || !text[0])
-        abort();
-}
-
-static void on_count(void *ctx, const char *file, const char *what, uint64_t n)
-{
-    (void)ctx;
-    (void)file;
-    (void)what;
-    (void)n;
-}
-
-static void ask(const struct image *image)
-{
-    const struct check check = {on_finding, on_count, NULL};
-    unsigned i;
-
-    walk(image->dev);
-    (void)blk_check(image->dev, &check, NULL);
-    for (i = 0; i < image->n_parent_hints; i++)
-        if (!blk_source_name_ok(image->parent_hint[i]))
-            abort();
-}
-
 static void identify(const uint8_t *bytes, size_t len)
 {
     struct image image = {0};

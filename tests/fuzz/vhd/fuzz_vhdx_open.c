@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VHDX file from a list of pieces: open, map, read.  VHDX files are megabytes of nothing, so the
+ * A VHDX file from a list of pieces: identify, open, map, read, check.  VHDX files are megabytes of nothing, so the
  * input says only what is somewhere:
  *
  *     flags 1 | size of the file 8 | { offset 8 | length 2 | bytes } …      little-endian
@@ -16,6 +16,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_PIECES 64
+
+/* The check walks the whole table, up to 513 MiB of it: done where it ends soon. */
+#define CHECK_FILE (UINT64_C(1) << 30)
+#define CHECK_DISK (UINT64_C(64) << 30)
 
 struct piece {
     uint64_t off, len;
@@ -115,6 +119,19 @@ static void fix_log(struct blkdev *dev, struct sparse *s)
     }
 }
 
+/* identify says the same of the file as open. */
+static void expect_identity(struct blkdev *file, const struct image *image)
+{
+    struct image other = {0};
+
+    if (image_format_vhdx.identify(file, "fuzz.vhdx", &other, NULL) ||
+        strcmp(other.identity, image->identity) != 0 || other.has_parent != image->has_parent ||
+        strcmp(other.parent_identity[0], image->parent_identity[0]) != 0 ||
+        strcmp(other.parent_identity[1], image->parent_identity[1]) != 0)
+        abort();
+    close_image(&other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vd_err err = VD_ERR_INIT;
@@ -135,10 +152,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (data[0] & 4)
         fix_log(file, &s);
-    if (open_dev(&image_format_vhdx, file, &image, &err) == 0)
-        walk(image.dev);
-    else if (!err.msg[0])
+    if (open_dev(&image_format_vhdx, file, &image, &err) == 0) {
+        expect_identity(file, &image);
+        if (s.size <= CHECK_FILE && image.dev->size <= CHECK_DISK)
+            ask(&image);
+        else
+            walk(image.dev);
+    } else if (!err.msg[0]) {
         abort();
+    }
     close_image(&image);
     blk_unref(file);
     return 0;

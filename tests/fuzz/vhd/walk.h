@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What both fuzz targets do with an image that opened: the map and the reads must agree with each
- * other at every run's borders; anything else aborts. */
+ * other at every run's borders, the check must find words for what it finds; anything else aborts. */
 #ifndef VD_FUZZ_WALK_H
 #define VD_FUZZ_WALK_H
 
 #include "base/bytes.h"
 #include "base/range.h"
 #include "blk/blkdev.h"
+#include "blk/evidence.h"
+#include "image/image.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,39 @@ static void walk(struct blkdev *dev)
     }
     if (dev->size && blk_map(dev, dev->size - 1, 1, &(struct blk_extent){0}, NULL) == 0)
         (void)blk_read(dev, dev->size - 1, wide, 1, NULL);
+}
+
+/* ---- everything that can be asked of an image ---- */
+
+static void on_finding(void *ctx, enum check_level level, const char *id, const char *file,
+                       const struct check_place *place, const char *text)
+{
+    (void)ctx;
+    (void)level;
+    (void)file;
+    (void)place;
+    if (!id[0] || !text[0])
+        abort();
+}
+
+static void on_count(void *ctx, const char *file, const char *what, uint64_t n)
+{
+    (void)ctx;
+    (void)file;
+    (void)what;
+    (void)n;
+}
+
+static void ask(const struct image *image)
+{
+    const struct check check = {on_finding, on_count, NULL};
+    unsigned i;
+
+    walk(image->dev);
+    (void)blk_check(image->dev, &check, NULL);
+    for (i = 0; i < image->n_parent_hints; i++)
+        if (!blk_source_name_ok(image->parent_hint[i]))
+            abort();
 }
 
 #endif
