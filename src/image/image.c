@@ -36,25 +36,45 @@ static size_t read_head(struct blkdev *file, uint8_t *buf, size_t len, struct vd
     return done;
 }
 
-/* A file with a bad sector near its start or end can still show what it is.  0, or the error of
- * the part that cannot be read: then the window is shorter. */
-static int read_window(struct blkdev *file, struct image_window *w, struct vd_err *err)
+/* Bytes at the end of the file, as far as they can be read from the end back.  They are moved to the
+ * start of `buf`. */
+static size_t read_tail(struct blkdev *file, uint8_t *buf, size_t len, struct vd_err *err)
+{
+    uint64_t start = file->size - len;
+    size_t done = 0;
+
+    if (blk_read(file, start, buf, len, NULL) == 0)
+        return len;
+    while (done < len) {
+        size_t n = (size_t)vd_min(PIECE, len - done), at = len - done - n;
+
+        if (blk_read(file, start + at, buf + at, n, err))
+            break;
+        done += n;
+    }
+    memmove(buf, buf + len - done, done);
+    return done;
+}
+
+/* A file with a bad sector near its start or end can still show what it is: then the window is shorter
+ * and *out_partly.  An error only if what shows a format may be what cannot be read: something in the
+ * head.  In the tail it is a footer, which is one sector: without it the rest is what it is. */
+static int read_window(struct blkdev *file, struct image_window *w, bool *out_partly,
+                       struct vd_err *err)
 {
     size_t head = (size_t)vd_min(sizeof(w->head), file->size);
     size_t tail = (size_t)vd_min(sizeof(w->tail), file->size);
     struct vd_err head_err = VD_ERR_INIT;
-    int rc;
 
     w->file_size = file->size;
     w->head_len = read_head(file, w->head, head, &head_err);
-    rc = blk_read(file, file->size - tail, w->tail, tail, err);
-    w->tail_len = rc ? 0 : tail;
-    if (rc == 0 && w->head_len < head) {
-        rc = -(int)head_err.cls;
-        if (err)
-            *err = head_err;
-    }
-    return rc;
+    w->tail_len = read_tail(file, w->tail, tail, NULL);
+    *out_partly = w->head_len < head || w->tail_len < tail;
+    if (w->head_len == head)
+        return 0;
+    if (err)
+        *err = head_err;
+    return -(int)head_err.cls;
 }
 
 /* The one format that claims the window, or raw. */
@@ -107,7 +127,7 @@ static int image_new(struct blkdev *file, unsigned dir, const char *name,
 }
 
 /* The format of the file.  What cannot be read could have shown another format: a file is taken
- * for raw only if the whole window was read. */
+ * for raw only if its whole head was read. */
 static int recognise(struct blkdev *file, const char *name, const struct image_format **out,
                      enum image_probe *out_probe, bool *out_partly, struct vd_err *err)
 {
@@ -117,7 +137,7 @@ static int recognise(struct blkdev *file, const char *name, const struct image_f
 
     if (!w)
         return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
-    read_rc = read_window(file, w, &read_err);
+    read_rc = read_window(file, w, out_partly, &read_err);
     rc = vd_prefix(err, find_format(w, out, out_probe, err), "%s", name);
     free(w);
     if (rc == 0 && read_rc && *out == &image_format_raw) {
@@ -125,7 +145,6 @@ static int recognise(struct blkdev *file, const char *name, const struct image_f
             *err = read_err;
         return read_rc;
     }
-    *out_partly = read_rc != 0;
     return rc;
 }
 
@@ -149,8 +168,10 @@ static int start(struct blkdev *file, unsigned dir, const char *name, struct ima
     if (partly)
         vd_fact_add(&(*out)->facts, VD_FACT_WARNING, "damaged",
                     "%s: recognised as %s, but a part of its first %d or last %d bytes cannot be "
-                    "read",
-                    name, format->name, IMAGE_PROBE_HEAD, IMAGE_PROBE_TAIL);
+                    "read%s",
+                    name, format->name, IMAGE_PROBE_HEAD, IMAGE_PROBE_TAIL,
+                    format == &image_format_raw ? ": a VHD footer there would not have been seen"
+                                                : "");
     return 0;
 }
 

@@ -2,6 +2,8 @@
 /* The registry: which format opens a file, and what raw takes and refuses. */
 #include "vmdk_build.h"
 
+#include "blk/layers.h"
+
 #include <string.h>
 
 static void test_raw(void **state)
@@ -79,6 +81,45 @@ static void test_two_formats(void **state)
                  "two formats, vmdk and vhd");
 }
 
+/* A bad sector at the end of a disk costs that sector; one at its start could hide a format. */
+static void test_bad_ends(void **state)
+{
+    static uint8_t disk[64 * 512];
+    static const struct {
+        uint64_t off;
+        bool opens;
+    } cases[] = {
+        {sizeof(disk) - 512, true}, {sizeof(disk) - 1024, true}, {0, false}, {1024, false}};
+    size_t i;
+
+    (void)state;
+    test_fill(disk, sizeof(disk), 4);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct blk_fault_rule rule = {
+            .kind = BLK_FAULT_ERROR, .off = cases[i].off, .len = 512};
+        struct vd_err err = VD_ERR_INIT;
+        struct blkdev *mem = NULL, *fault = NULL;
+        struct image *image = NULL;
+        uint8_t sector[512];
+
+        assert_ok(blk_mem_new(disk, sizeof(disk), "d.img", &mem, &err));
+        assert_ok(blk_fault_new(mem, &fault, &err));
+        blk_fault_set(fault, &rule);
+        if (cases[i].opens) {
+            assert_ok(image_open_file(fault, &vb_no_files, 0, "d.img", &image, &err));
+            assert_true(vb_has_fact(image, VD_FACT_WARNING, "a VHD footer there would not"));
+            assert_ok(blk_read(image->dev, 512, sector, 512, &err));
+            assert_memory_equal(sector, disk + 512, 512);
+            assert_int_equal(blk_read(image->dev, cases[i].off, sector, 512, &err), -VD_EIO);
+            image_free(image);
+        } else {
+            assert_fails(image_open_file(fault, &vb_no_files, 0, "d.img", &image, &err), VD_EIO,
+                         "injected fault");
+        }
+        blk_unref(fault);
+    }
+}
+
 static void test_identify(void **state)
 {
     struct vd_err err = VD_ERR_INIT;
@@ -110,9 +151,8 @@ static void test_identify(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_known_containers),
-        cmocka_unit_test(test_two_formats),
+        cmocka_unit_test(test_raw),         cmocka_unit_test(test_known_containers),
+        cmocka_unit_test(test_two_formats), cmocka_unit_test(test_bad_ends),
         cmocka_unit_test(test_identify),
     };
 
