@@ -49,6 +49,11 @@
  * 64 MiB; with the usual 64 KiB grains 512 GiB of data. */
 #define VD_MAX_STREAM_GRAINS (8u << 20)
 
+/* Tables met in such a stream (32 bytes each, 32 MiB; of 512 entries: 32 TiB of disk), and grains that
+ * contradict a table (8 bytes each): more than a few mean that nothing there can be trusted. */
+#define VD_MAX_STREAM_TABLES (1u << 20)
+#define VD_MAX_STREAM_CLAIMS (1u << 20)
+
 /* Entries of one VMDK grain table.  The specification and every producer known have 512, ESX
  * redo logs 4,096. */
 #define VD_MAX_GRAIN_TABLE 4096

@@ -322,6 +322,13 @@ static void sparse_describe(struct blkdev *dev, vd_fact_fn *fn, void *ctx)
            "its table entry says cannot be checked");
 }
 
+static int sparse_check(struct blkdev *dev, const struct check *check, struct vd_err *err)
+{
+    struct sparse *s = dev->priv;
+
+    return vmdk_tables_check(s->tables, check, err);
+}
+
 static void sparse_close(struct blkdev *dev)
 {
     struct sparse *s = dev->priv;
@@ -338,6 +345,7 @@ static const struct blk_type sparse_type = {
     .read_at = sparse_read_at,
     .map = sparse_map,
     .describe = sparse_describe,
+    .check = sparse_check,
     .close = sparse_close,
 };
 

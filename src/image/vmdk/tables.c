@@ -85,8 +85,8 @@ static int fill_page(void *ctx, uint64_t key, void *buf, size_t len, struct vd_e
     return vd_prefix(err, rc, "grain directory");
 }
 
-static int dir_entry(struct vmdk_tables *t, unsigned which, uint64_t table, uint32_t *out,
-                     struct vd_err *err)
+int vmdk_tables_dir_entry(struct vmdk_tables *t, unsigned which, uint64_t table, uint32_t *out,
+                          struct vd_err *err)
 {
     struct page_ctx ctx = {t, which, table / VMDK_DIR_PAGE_ENTRIES};
     VD_AUTO(made_buf) struct made_buf *buf = NULL;
@@ -136,7 +136,7 @@ int vmdk_tables_source(struct vmdk_tables *t, uint64_t table, struct vmdk_source
     for (i = 0; i < t->n_dirs; i++) {
         uint32_t gde = 0;
 
-        if (dir_entry(t, i, table, &gde, &errs[i])) {
+        if (vmdk_tables_dir_entry(t, i, table, &gde, &errs[i])) {
             n_failed++;
             kinds[i] = VMDK_PLACE_BAD;
         } else {

@@ -138,6 +138,9 @@ uint64_t vmdk_tables_absent_run(const struct vmdk_tables *t, uint64_t table, uin
 /* Reports what was found so far. */
 void vmdk_tables_describe(struct vmdk_tables *t, vd_fact_fn *fn, void *ctx);
 
+/* Structural check: see blk/check.h. */
+int vmdk_tables_check(struct vmdk_tables *t, const struct check *check, struct vd_err *err);
+
 /* Cache key of a grain of this extent. */
 uint64_t vmdk_grain_key(unsigned extent, uint64_t grain);
 

@@ -309,6 +309,8 @@ int vmdk_tables_load(struct vmdk_tables *t, const struct vmdk_header *h, struct 
     unsigned i;
     int rc;
 
+    if (!vd_mul(h->overhead_sectors, VMDK_SECTOR, &t->stream_start))
+        t->stream_start = 0;
     if (must_walk(t, h)) {
         rc = walk_stream(t, h, &found.gd_off_sectors, err);
         if (rc || t->stream)

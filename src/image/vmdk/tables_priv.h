@@ -37,8 +37,9 @@ struct vmdk_tables {
     unsigned n_dirs;
     struct vmdk_stream *stream;       /* instead of directories: put together from markers; owned */
     struct vmdk_stream_found rebuilt; /* what a walk found; start 0: there was none */
-    bool marked;                      /* every table must have its marker before it */
-    uint64_t n_scanned;               /* directory entries looked at, and tables checked, at open */
+    uint64_t stream_start; /* bytes: where the header says that the stream begins; 0: not told */
+    bool marked;           /* every table must have its marker before it */
+    uint64_t n_scanned;    /* directory entries looked at, and tables checked, at open */
     uint64_t n_checked;
     bool tables_overlap_unchecked, grains_overlap_unchecked;
     const char *lost_dir;           /* warning about a whole directory, or NULL */
@@ -60,6 +61,10 @@ enum vmdk_place_kind vmdk_gde_kind(const struct vmdk_geometry *g, uint64_t table
 
 int vmdk_tables_read_entries(struct blkdev *file, uint64_t off, uint32_t *out, size_t n,
                              struct vd_err *err);
+
+/* Entry number `table` of directory `which`. */
+int vmdk_tables_dir_entry(struct vmdk_tables *t, unsigned which, uint64_t table, uint32_t *out,
+                          struct vd_err *err);
 
 /* Does a marker of this kind stand in the sector before `off`? */
 int vmdk_tables_has_marker(struct blkdev *file, uint64_t off, enum vmdk_marker_kind kind, bool *out,
