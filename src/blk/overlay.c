@@ -85,8 +85,8 @@ static int read_extent(struct blkdev *layer, const struct blk_extent *ext, uint6
 /* ---- reading: layer by layer ---- */
 
 /*
- * A read is resolved for its whole range at once.  Each layer is asked once for every part that the
- * layers above it left open, and answers it in runs:
+ * A read is resolved for its whole range at once.  Each layer is asked for what the layers above it
+ * left open, and answers in runs:
  *
  *     open parts   [--------------------------]      tip answers  ....DDDD..............
  *     open parts   [--]    [------------------]      next         ZZ..        DD......    and so on
@@ -100,6 +100,9 @@ struct part {
 
 /* Open parts of one request.  A request that falls into more is cut there and goes on after it. */
 #define MAX_PARTS 512
+
+/* Tables answer for whole sectors. */
+#define SECTOR 512u
 
 struct request {
     struct blkdev *dev;
@@ -163,8 +166,40 @@ static size_t bad_byte(const struct request *q, size_t at, size_t len, const str
                : at;
 }
 
-/* Asks layer `i` for one open part. */
-static void ask_layer(struct request *q, size_t i, struct part part)
+/* Takes what layer `i` says of the run at `at`; n of its bytes are wanted. */
+static void take_run(struct request *q, struct blkdev *layer, const struct blk_extent *ext,
+                     size_t at, size_t n)
+{
+    struct vd_err err = VD_ERR_INIT;
+    int rc;
+
+    if (ext->status == BLK_ZEROS) {
+        memset(q->buf + at, 0, n);
+        return;
+    }
+    rc = read_extent(layer, ext, q->off + at, q->buf + at, n, &err);
+    if (rc)
+        fail_at(q, bad_byte(q, at, n, &err), rc, &err);
+}
+
+/* The map of some of `len` bytes.  A table that cannot be read must not cost positions that another
+ * part of it answers for: after a failure less and less is asked for. */
+static int map_some(struct blkdev *layer, uint64_t off, uint64_t len, struct blk_extent *out,
+                    struct vd_err *err)
+{
+    uint64_t least = SECTOR - off % SECTOR;
+    int rc = blk_map(layer, off, len, out, err);
+
+    while (rc && rc != -VD_ENOMEM && len > least) {
+        len = len / 2 > least ? len / 2 : least;
+        rc = blk_map(layer, off, len, out, err);
+    }
+    return rc;
+}
+
+/* Asks layer `i` for one open part.  The layer is asked about the whole rest of the request: up to
+ * *io_absent it is known to have nothing, also for the parts that follow. */
+static void ask_layer(struct request *q, size_t i, struct part part, size_t *io_absent)
 {
     struct blkdev *layer = q->dev->children[i];
     size_t at = part.off, end = part.off + part.len;
@@ -175,27 +210,27 @@ static void ask_layer(struct request *q, size_t i, struct part part)
         size_t n;
         int rc;
 
+        if (at < *io_absent) {
+            n = (size_t)vd_min(*io_absent, end) - at;
+            leave_open(q, at, n);
+            at += n;
+            continue;
+        }
         if (q->off + at >= layer->size) { /* past the end of a smaller parent */
             memset(q->buf + at, 0, end - at);
             return;
         }
-        rc = blk_map(layer, q->off + at, end - at, &ext, &err);
+        rc = map_some(layer, q->off + at, q->len - at, &ext, &err);
         if (rc) {
             fail_at(q, at, rc, &err);
             return;
         }
-        n = (size_t)vd_min(ext.len, end - at);
         if (ext.status == BLK_ABSENT) {
-            leave_open(q, at, n);
-        } else if (ext.status == BLK_ZEROS) {
-            memset(q->buf + at, 0, n);
-        } else {
-            rc = read_extent(layer, &ext, q->off + at, q->buf + at, n, &err);
-            if (rc) {
-                fail_at(q, bad_byte(q, at, n, &err), rc, &err);
-                return;
-            }
+            *io_absent = at + (size_t)ext.len;
+            continue;
         }
+        n = (size_t)vd_min(ext.len, end - at);
+        take_run(q, layer, &ext, at, n);
         at += n;
     }
 }
@@ -210,9 +245,11 @@ static void resolve(struct request *q)
     q->n[0] = 1;
     q->part[0][0] = (struct part){0, q->len};
     for (i = 0; i < q->dev->n_children && q->n[q->now]; i++) {
+        size_t absent = 0;
+
         q->n[!q->now] = 0;
         for (k = 0; k < q->n[q->now] && q->part[q->now][k].off < q->len; k++)
-            ask_layer(q, i, q->part[q->now][k]);
+            ask_layer(q, i, q->part[q->now][k], &absent);
         q->now = !q->now;
         cut_parts(q, q->now);
     }

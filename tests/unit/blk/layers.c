@@ -279,6 +279,62 @@ static void test_overlay_of_the_greatest_depth(void **state)
     blk_unref(layers[VD_MAX_CHAIN]);
 }
 
+/* Maps fail when they are asked about a table that cannot be read, 'X'; here: as far as asked. */
+static int wide_map(struct blkdev *dev, uint64_t off, uint64_t max_len, struct blk_extent *out,
+                    struct vd_err *e)
+{
+    const char *text = dev->priv;
+    uint64_t end = off + max_len < dev->size ? off + max_len : dev->size, at;
+
+    for (at = off / 512; at * 512 < end; at++)
+        if (text[at] == 'X')
+            return vd_fail(e, VD_EIO, "no table");
+    out->len = 512 - off % 512;
+    out->status = text[off / 512] == 'D' ? BLK_DATA : BLK_ABSENT;
+    return 0;
+}
+
+static int wide_read(struct blkdev *dev, uint64_t off, void *buf, size_t len, struct vd_err *e)
+{
+    (void)off;
+    (void)e;
+    memset(buf, dev->label[0], len);
+    return 0;
+}
+
+static struct blkdev *wide(const char *text, const char *label)
+{
+    static const struct blk_type type = {.name = "wide", .map = wide_map, .read_at = wide_read};
+    struct blkdev *dev = NULL;
+    union {
+        const char *in;
+        void *out;
+    } priv = {.in = text};
+
+    assert_ok(blk_new(&type, 512 * strlen(text), label, priv.out, &dev, &err));
+    return dev;
+}
+
+/* A table that cannot be read costs its own positions only, and none where a newer layer answers. */
+static void test_overlay_with_unreadable_tables(void **state)
+{
+    struct blkdev *layers[] = {wide("...D....", "t"), wide("DD.XD.X.", "m"), wide("DDDDDDDD", "b")};
+    struct blkdev *dev = NULL;
+    uint8_t buf[8 * 512];
+    size_t i;
+
+    (void)state;
+    assert_ok(blk_overlay_new(layers, 3, "", &dev, &err));
+    assert_ok(blk_read(dev, 0, buf, 6 * 512, &err));
+    for (i = 0; i < 6 * 512; i++)
+        assert_int_equal(buf[i], "mmbtmb"[i / 512]);
+    assert_fails(blk_read(dev, 100, buf, 7 * 512, &err), VD_EIO, "m: no table");
+    assert_true(err.has_offset);
+    assert_int_equal(err.offset, 6 * 512);
+    assert_ok(blk_read(dev, 7 * 512, buf, 512, &err));
+    blk_unref(dev);
+}
+
 /* What position `off` of the layers is, one by one: a letter, or 'Z' or 'U'. */
 static char model_at(char *const *text, const size_t *n_cells, size_t n, size_t off)
 {
@@ -404,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_overlay_stops_at_a_smaller_parent),
         cmocka_unit_test(test_overlay_never_hides_unreadable),
         cmocka_unit_test(test_overlay_of_the_greatest_depth),
+        cmocka_unit_test(test_overlay_with_unreadable_tables),
         cmocka_unit_test(test_overlay_against_a_model),
         cmocka_unit_test(test_fault_by_place_and_count),
     };
