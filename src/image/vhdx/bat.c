@@ -31,6 +31,10 @@
 
 #include <inttypes.h>
 
+/* Bytes of a bitmap that are read at once, from an aligned place: a bad sector of the medium costs exactly
+ * the sectors of the disk that it describes. */
+#define BITMAP_WINDOW 512u
+
 int vhdx_bat_read(const struct vhdx_disk *disk, uint64_t index, size_t n, uint64_t *out,
                   struct vd_err *err)
 {
@@ -215,21 +219,24 @@ static uint64_t bit_run(const uint8_t *bitmap, uint64_t first, uint64_t end)
 int vhdx_bitmap_run(const struct vhdx_disk *disk, uint64_t block, uint64_t in_block,
                     uint64_t max_len, bool *out_present, uint64_t *out_len, struct vd_err *err)
 {
-    uint8_t bits[512]; /* a piece is enough: the run may end with it */
-    uint64_t first = in_block / disk->sector_size, end, byte = first / 8, n_bytes, off = 0;
-    int rc = locate_bits(disk, block, &off, err);
+    uint8_t bits[BITMAP_WINDOW];
+    uint64_t sector = disk->sector_size, first = in_block / sector, byte = first / 8, off = 0, end;
+    uint64_t n_bytes;
+    int rc;
 
+    *out_len = vd_min(max_len, disk->block_size - in_block);
+    rc = locate_bits(disk, block, &off, err);
     if (rc)
         return rc;
-    end = vd_div_up(vd_min(in_block + max_len, disk->block_size), disk->sector_size);
-    n_bytes = vd_min(vd_div_up(end, 8) - byte, sizeof(bits));
+    end = vd_div_up(in_block + *out_len, sector);
+    n_bytes = vd_min(vd_div_up(end, 8) - byte, BITMAP_WINDOW - (off + byte) % BITMAP_WINDOW);
+    end = vd_min(end, (byte + n_bytes) * 8);
+    *out_len = vd_min(*out_len, end * sector - in_block);
     rc = blk_read(disk->base, off + byte, bits, (size_t)n_bytes, err);
     if (rc)
         return vd_prefix(err, rc, "block %" PRIu64 ": sector bitmap", block);
-    end = vd_min(end, (byte + n_bytes) * 8);
     *out_present = bit_set(bits, first - byte * 8);
-    *out_len = vd_min(max_len, (first + bit_run(bits, first - byte * 8, end - byte * 8)) *
-                                       (uint64_t)disk->sector_size -
-                                   in_block);
+    end = first + bit_run(bits, first - byte * 8, end - byte * 8);
+    *out_len = vd_min(*out_len, end * sector - in_block);
     return 0;
 }

@@ -63,32 +63,34 @@ static void cut_at_end(const struct vhdx_disk *disk, uint64_t block, struct blk_
 }
 
 /* The run at byte `in_block` of a partially present block; at most `left` bytes. */
-static int locate_partial(const struct vhdx_disk *disk, uint64_t block, uint64_t entry,
-                          uint64_t in_block, uint64_t left, struct blk_extent *out,
-                          struct vd_err *err)
+static void locate_partial(const struct vhdx_disk *disk, uint64_t block, uint64_t entry,
+                           uint64_t in_block, uint64_t left, struct blk_extent *out,
+                           struct vd_err *err)
 {
     bool present = false;
-    int rc;
 
-    left = vd_min(left, disk->block_size - in_block);
-    rc = vhdx_bitmap_run(disk, block, in_block, left, &present, &out->len, err);
-    if (rc == -VD_ECORRUPT) { /* nobody can tell which sectors are whose */
-        *out = (struct blk_extent){.status = BLK_UNREADABLE, .len = left};
-        return 0;
-    }
-    if (rc)
-        return rc;
+    out->status = BLK_UNREADABLE;
+    if (vhdx_bitmap_run(disk, block, in_block, left, &present, &out->len, err))
+        return;
     out->status = present ? BLK_DATA : BLK_ABSENT;
     if (!present)
-        return 0;
+        return;
     out->child = disk->base;
     out->child_off = vhdx_entry_off(entry) + in_block;
     cut_at_end(disk, block, out, out->len, err);
-    return 0;
 }
 
-/* The run at `off`.  When it is unreadable the reason is in `err` and the result is 0; an error
- * result means that the BAT or a bitmap cannot be read there. */
+/* The payload entries of block, block+1 …, as far as they can be read; *io_n (> 0) of them.  What
+ * cannot be read behind the first one matters later. */
+static int read_entries(const struct vhdx_disk *disk, uint64_t block, size_t *io_n, uint64_t *entry,
+                        struct vd_err *err)
+{
+    int rc = vhdx_payload_read(disk, block, *io_n, entry, io_n, err);
+
+    return rc && *io_n > 1 ? vhdx_payload_read(disk, block, 1, entry, io_n, err) : rc;
+}
+
+/* The run at `off`.  When it is unreadable the reason is in `err`; the result is always 0. */
 static int disk_locate(const struct blkdev *dev, uint64_t off, uint64_t max_len,
                        struct blk_extent *out, struct vd_err *err)
 {
@@ -97,20 +99,22 @@ static int disk_locate(const struct blkdev *dev, uint64_t off, uint64_t max_len,
     uint64_t left = vd_min(max_len, dev->size - off), entry[VHDX_BAT_WINDOW];
     enum vhdx_answer answer;
     size_t n, run = 1;
-    int rc;
 
     n = (size_t)vd_min(VHDX_BAT_WINDOW, vd_div_up(in_block + left, disk->block_size));
-    rc = vhdx_payload_read(disk, block, n, entry, &n, err);
-    if (rc)
-        return rc;
-    *out = (struct blk_extent){.status = BLK_UNREADABLE};
+    *out = (struct blk_extent){.status = BLK_UNREADABLE,
+                               .len = vd_min(left, disk->block_size - in_block)};
+    if (read_entries(disk, block, &n, entry, err))
+        return 0;
     answer = vhdx_entry_answer(disk, entry[0]);
     if (answer == VHDX_ANSWER_ZEROS || answer == VHDX_ANSWER_PARENT) {
         out->status = answer == VHDX_ANSWER_ZEROS ? BLK_ZEROS : BLK_ABSENT;
         run = equal_run(disk, entry, n);
-    } else if (vhdx_block_check(disk, block, entry[0], err) == 0) {
-        if (answer == VHDX_ANSWER_BITMAP)
-            return locate_partial(disk, block, entry[0], in_block, left, out, err);
+    } else if (vhdx_block_check(disk, block, entry[0], err)) {
+        return 0;
+    } else if (answer == VHDX_ANSWER_BITMAP) {
+        locate_partial(disk, block, entry[0], in_block, left, out, err);
+        return 0;
+    } else {
         out->status = BLK_DATA;
         out->child = disk->base;
         out->child_off = vhdx_entry_off(entry[0]) + in_block;

@@ -95,8 +95,9 @@ int vhdx_bitmap_check(const struct vhdx_disk *disk, uint64_t block, uint64_t ent
                       struct vd_err *err);
 
 /* The run of sectors at byte `in_block` of a partially present block, at most `max_len` (> 0) bytes:
- * *out_len bytes that are all in this file or all not.  VD_ECORRUPT: there is no bitmap that can be
- * believed, for the whole block; other errors: the table or the bitmap cannot be read. */
+ * *out_len bytes that are all in this file or all not.  On failure *out_len bytes are concerned, and
+ * nobody knows whose they are: there is no bitmap that can be believed (VD_ECORRUPT, the whole block),
+ * or its entry or a part of it cannot be read. */
 int vhdx_bitmap_run(const struct vhdx_disk *disk, uint64_t block, uint64_t in_block,
                     uint64_t max_len, bool *out_present, uint64_t *out_len, struct vd_err *err);
 

@@ -245,6 +245,86 @@ static void vhdx_dynamic(void **state)
     sweep(s);
 }
 
+/* A child of blocks {partial, parent's, whole, partial}; the bitmap comes last in the file.  *out_disk is
+ * what the child alone reads as: zeros where the parent answers. */
+static struct built make_vhdx_child(struct built *out_disk)
+{
+    static const uint8_t guid[16] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
+                                     0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
+    static const char *const pairs[][2] = {
+        {"parent_linkage", "{11111111-2222-3333-4444-555555555555}"},
+        {"relative_path", ".\\base.vhdx"}};
+    const uint8_t states[4] = {7, 0, 6, 7};
+    struct built whole = build_vhdx(4, states, 9, out_disk), b;
+    size_t i;
+
+    b.len = whole.len + VHDX_T_MIB;
+    b.p = calloc(1, b.len);
+    memcpy(b.p, whole.p, whole.len);
+    vd_put_le64(b.p + VHDX_T_BAT + (size_t)8 * 4096, whole.len | 6);
+    for (i = 0; i < 4 * 2048; i++) /* in runs of three sectors */
+        if (i / 3 % 2)
+            b.p[whole.len + i / 8] |= (uint8_t)(1u << (i % 8));
+        else if (states[i / 2048] == 7)
+            memset(out_disk->p + i * 512, 0, 512);
+    vhdx_make_locator(b.p + VHDX_T_METADATA + VHDX_T_LOCATOR, pairs, 2);
+    vhdx_add_item(b.p, guid, VHDX_T_LOCATOR, 1000, 4);
+    b.p[VHDX_T_METADATA + VHDX_T_PARAMS + 4] = 2;
+    free(whole.p);
+    return b;
+}
+
+static void vhdx_differencing(void **state)
+{
+    struct subject s = {.format = &image_format_vhdx};
+
+    (void)state;
+    s.file = make_vhdx_child(&s.disk);
+    sweep(s);
+}
+
+/* Opens over a medium where one sector at a time is bad. */
+static void a_bad_sector_of_a_vhdx(void **state)
+{
+    struct built disk, file = make_vhdx_child(&disk);
+    struct blk_fault_rule rule = {.kind = BLK_FAULT_ERROR, .len = 512, .persistent = true};
+    const size_t bitmap = file.len - VHDX_T_MIB;
+    struct blkdev *mem = NULL, *dev = NULL;
+    struct vd_err err = VD_ERR_INIT;
+    struct image image;
+
+    (void)state;
+    assert_ok(dev_over(file.p, file.len, &mem, &err));
+    assert_ok(blk_fault_new(mem, &dev, &err));
+    assert_ok(open_dev(&image_format_vhdx, dev, &image, &err));
+    rule.off = bitmap; /* 4,096 sectors: block 0 is partial, block 1 needs no bitmap */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, 0, VHDX_T_MIB);
+    rule.off = bitmap + 512; /* blocks 2, whole, and 3 */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, 3 * VHDX_T_MIB, 4 * VHDX_T_MIB);
+    rule.off = VHDX_T_BAT + (size_t)8 * 4096; /* the bitmap's entry: both partial blocks */
+    rule.len = 8;
+    blk_fault_set(dev, &rule);
+    {
+        uint8_t sector[512];
+
+        assert_int_equal(blk_read(image.dev, 0, sector, 512, &err), -VD_EIO);
+        assert_int_equal(blk_read(image.dev, 3 * VHDX_T_MIB, sector, 512, &err), -VD_EIO);
+        assert_ok(blk_read(image.dev, VHDX_T_MIB, sector, 512, &err));
+        assert_ok(blk_read(image.dev, 2 * VHDX_T_MIB, sector, 512, &err));
+    }
+    rule.off = VHDX_T_BAT + 24; /* the entry of block 3 alone */
+    blk_fault_set(dev, &rule);
+    expect_lost(image.dev, &disk, 3 * VHDX_T_MIB, 4 * VHDX_T_MIB);
+    blk_fault_set(dev, NULL);
+    expect_lost(image.dev, &disk, 0, 0);
+    close_image(&image);
+    blk_unref(dev);
+    free(file.p);
+    free(disk.p);
+}
+
 static void vhdx_with_a_log(void **state)
 {
     const uint8_t states[3] = {6, 2, 6};
@@ -270,9 +350,10 @@ static void vhdx_with_a_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vhd_fixed),        cmocka_unit_test(vhd_dynamic),
-        cmocka_unit_test(vhd_differencing), cmocka_unit_test(a_bad_sector_costs_what_it_describes),
-        cmocka_unit_test(vhdx_dynamic),     cmocka_unit_test(vhdx_with_a_log),
+        cmocka_unit_test(vhd_fixed),         cmocka_unit_test(vhd_dynamic),
+        cmocka_unit_test(vhd_differencing),  cmocka_unit_test(a_bad_sector_costs_what_it_describes),
+        cmocka_unit_test(vhdx_dynamic),      cmocka_unit_test(vhdx_with_a_log),
+        cmocka_unit_test(vhdx_differencing), cmocka_unit_test(a_bad_sector_of_a_vhdx),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
