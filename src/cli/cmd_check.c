@@ -45,6 +45,7 @@ struct checking {
     struct progress progress;
     struct report_head head;
     uint64_t unreadable;
+    struct copy_bad bad; /* the range that may go on in the next chunk; len 0: none */
 };
 
 /* ---- what opening has said ---- */
@@ -128,6 +129,16 @@ static void check_links(struct checking *c)
 
 /* ---- reading everything ---- */
 
+static void report_bad(struct checking *c)
+{
+    const struct check_place place = {
+        .on_disk = true, .disk_off = c->bad.off, .disk_len = c->bad.len};
+
+    if (c->bad.len)
+        check_finding(&c->receiver, CHECK_ERROR, "unreadable", "", &place, "%s", c->bad.why);
+    c->bad.len = 0;
+}
+
 static int take_chunk(void *ctx, const struct copy_chunk *chunk, struct vd_err *err)
 {
     struct checking *c = ctx;
@@ -136,11 +147,14 @@ static int take_chunk(void *ctx, const struct copy_chunk *chunk, struct vd_err *
     (void)err;
     for (i = 0; i < chunk->n_bad; i++) {
         const struct copy_bad *bad = &chunk->bad[i];
-        const struct check_place place = {
-            .on_disk = true, .disk_off = bad->off, .disk_len = bad->len};
 
         c->unreadable += bad->len;
-        check_finding(&c->receiver, CHECK_ERROR, "unreadable", "", &place, "%s", bad->why);
+        if (c->bad.len && c->bad.off + c->bad.len == bad->off) {
+            c->bad.len += bad->len;
+            continue;
+        }
+        report_bad(c);
+        c->bad = *bad;
     }
     return 0;
 }
@@ -168,6 +182,7 @@ static int read_disk(struct checking *c, struct vd_err *err)
     progress_end(&c->progress);
     progress_start(&c->progress, 0, disk->size);
     rc = copy_run(disk, 0, disk->size, &options, &sink, 1, err);
+    report_bad(c);
     c->head.read = true;
     c->head.disk_size = disk->size;
     c->head.unreadable = c->unreadable;
