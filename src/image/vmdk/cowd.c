@@ -199,6 +199,8 @@ int vmdk_cowd_new(struct blkdev *file, const struct vmdk_cowd_header *h, unsigne
     struct vmdk_geometry g;
 
     vmdk_geometry_init(&hosted, file->size, &g);
+    g.n_meta =
+        0; /* a hosted header is smaller, and its directory has the size that the disk needs */
     vmdk_geometry_guard(&g, 0, VMDK_COWD_HEADER_SIZE);
     vmdk_geometry_guard(&g, h->gd_off_sectors, (uint64_t)h->gd_entries * 4);
     return vmdk_sparse_new_geometry(file, &g, &hosted, extent, shared, out, err);

@@ -52,13 +52,16 @@ static int open_cowd(struct blkdev *file, const struct vmdk_descriptor *descript
     return vmdk_cowd_new(file, &h, extent, shared, out, err);
 }
 
-static int open_sesparse(struct blkdev *file, unsigned extent, struct vmdk_shared *shared,
-                         struct vd_facts *facts, struct blkdev **out, struct vd_err *err)
+static int open_sesparse(struct blkdev *file, const struct vmdk_descriptor *descriptor,
+                         unsigned extent, struct vmdk_shared *shared, struct vd_facts *facts,
+                         struct blkdev **out, struct vd_err *err)
 {
+    bool has_parent = descriptor->has_parent_cid ? descriptor->parent_cid != VMDK_CID_NONE
+                                                 : descriptor->parent_hint != NULL;
     struct vmdk_se_header h;
     int rc = vmdk_se_headers(file, &h, facts, err);
 
-    return rc ? rc : vmdk_sesparse_new(file, &h, extent, shared, out, err);
+    return rc ? rc : vmdk_sesparse_new(file, &h, extent, has_parent, shared, out, err);
 }
 
 int vmdk_esx_extent_open(struct blkdev *file, enum vmdk_magic magic,
@@ -68,7 +71,7 @@ int vmdk_esx_extent_open(struct blkdev *file, enum vmdk_magic magic,
 {
     if (magic == VMDK_MAGIC_COWD)
         return open_cowd(file, descriptor, extent, shared, facts, out, err);
-    return open_sesparse(file, extent, shared, facts, out, err);
+    return open_sesparse(file, descriptor, extent, shared, facts, out, err);
 }
 
 /* ---- alone ---- */
@@ -155,8 +158,9 @@ int vmdk_esx_open(struct blkdev *file, enum vmdk_magic magic, const char *name,
         return rc;
     warn_alone(out);
     file = blk_ref(file);
-    rc = magic == VMDK_MAGIC_COWD ? vmdk_cowd_new(file, &cowd, 0, shared, &out->dev, err)
-                                  : vmdk_sesparse_new(file, &sesparse, 0, shared, &out->dev, err);
+    rc = magic == VMDK_MAGIC_COWD
+             ? vmdk_cowd_new(file, &cowd, 0, shared, &out->dev, err)
+             : vmdk_sesparse_new(file, &sesparse, 0, false, shared, &out->dev, err);
     if (rc)
         blk_unref(file);
     return rc;

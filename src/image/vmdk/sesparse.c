@@ -316,7 +316,9 @@ static void se_describe(struct blkdev *dev, vd_fact_fn *fn, void *ctx)
             continue;
         (void)snprintf(text, sizeof(text), "grain table %llu (the first of its kind): %s",
                        first - 1, note_texts[k]);
-        fn(ctx, s->file->label, VD_FACT_WARNING, "grain_table", text);
+        fn(ctx, s->file->label,
+           k == SE_NOTE_UNMAPPED && !s->has_parent ? VD_FACT_INFO : VD_FACT_WARNING, "grain_table",
+           text);
     }
     if (s->grains_twice.n) {
         (void)snprintf(
@@ -365,7 +367,8 @@ static const struct blk_type se_type = {
 };
 
 int vmdk_sesparse_new(struct blkdev *file, const struct vmdk_se_header *h, unsigned extent,
-                      struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err)
+                      bool has_parent, struct vmdk_shared *shared, struct blkdev **out,
+                      struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *dev = NULL;
     struct vmdk_sesparse *s = calloc(1, sizeof(*s));
@@ -376,6 +379,7 @@ int vmdk_sesparse_new(struct blkdev *file, const struct vmdk_se_header *h, unsig
     s->file = file;
     s->h = *h;
     s->extent = extent;
+    s->has_parent = has_parent;
     vmdk_se_shape_init(h, file->size, &s->g);
     rc = blk_new(&se_type, s->g.capacity, "", s, &dev, err);
     if (rc) {

@@ -115,9 +115,11 @@ uint64_t vmdk_se_grain_bytes(const struct vmdk_se_shape *g, uint64_t grain);
 uint32_t vmdk_se_table_entries(const struct vmdk_se_shape *g, uint64_t table);
 
 /* Opens the extent: `h` from vmdk_se_headers.  Takes over the reference to `file` on success only;
- * `extent` is the number of the extent in its image.  Positions whose table or grain cannot be right
+ * `extent` is the number of the extent in its image; `has_parent` only decides whether unmapped
+ * grains, which hide a parent, are a warning.  Positions whose table or grain cannot be right
  * are BLK_UNREADABLE (reads: VD_ECORRUPT, exactly those bytes). */
 int vmdk_sesparse_new(struct blkdev *file, const struct vmdk_se_header *h, unsigned extent,
-                      struct vmdk_shared *shared, struct blkdev **out, struct vd_err *err);
+                      bool has_parent, struct vmdk_shared *shared, struct blkdev **out,
+                      struct vd_err *err);
 
 #endif

@@ -56,7 +56,7 @@ static void look_at_grain(struct walk *w, const struct vmdk_se_place *table, uin
     } else if (place.at.kind == VMDK_PLACE_DATA && place.at.why) {
         where.disk_off += place.at.len;
         where.disk_len -= place.at.len;
-        find(w, CHECK_ERROR, "table_entry", &where, "grain", grain, gte, place.at.why);
+        find(w, CHECK_ERROR, "grain_cut", &where, "grain", grain, gte, place.at.why);
     }
 }
 
@@ -218,7 +218,7 @@ static void report_counts(const struct walk *w)
 
     check_count(w->check, file, "grain directory entries", w->g.n_entries);
     check_count(w->check, file, "grain tables", w->n_tables);
-    check_count(w->check, file, "stored grains", w->n_stored);
+    check_count(w->check, file, "grains", w->n_stored);
     check_count(w->check, file, "zeroed grains", w->n_zeros);
     check_count(w->check, file, "unmapped grains", w->n_unmapped);
 }

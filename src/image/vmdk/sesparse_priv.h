@@ -20,6 +20,7 @@ struct vmdk_sesparse {
     struct vmdk_se_shape g;
     struct made_cache *cache; /* own reference: tables, pages of large directories */
     unsigned extent;
+    bool has_parent;
     uint64_t *dir; /* host order; NULL: read in pages */
     struct overlap tables_twice, grains_twice;
     bool tables_unchecked, grains_unchecked; /* whether anything is named twice */

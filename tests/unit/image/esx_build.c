@@ -172,6 +172,56 @@ bool eb_has_fact(const struct chain *chain, size_t i, enum vd_fact_kind kind, co
     return w.found;
 }
 
+/* ---- the structural check ---- */
+
+static void on_finding(void *ctx, enum check_level level, const char *id, const char *file,
+                       const struct check_place *place, const char *text)
+{
+    struct eb_report *r = ctx;
+    size_t used = strlen(r->text);
+
+    (void)file;
+    (void)place;
+    (void)text;
+    (void)snprintf(r->text + used, sizeof(r->text) - used, "%d %s\n", (int)level, id);
+}
+
+static void on_count(void *ctx, const char *file, const char *what, uint64_t n)
+{
+    struct eb_report *r = ctx;
+    size_t used = strlen(r->text);
+
+    (void)file;
+    (void)snprintf(r->text + used, sizeof(r->text) - used, "%s=%llu\n", what,
+                   (unsigned long long)n);
+}
+
+void eb_run_check(struct wr_dir *dir, const char *name, struct eb_report *out)
+{
+    const struct check check = {on_finding, on_count, out};
+    struct vd_err err = VD_ERR_INIT;
+    struct chain *chain = NULL;
+    struct blkdev *disk = NULL;
+
+    out->text[0] = '\0';
+    assert_ok(eb_open(dir, name, &chain, &disk, &err));
+    assert_ok(blk_check(chain->v[0]->dev, &check, &err));
+    blk_unref(disk);
+    chain_free(chain);
+}
+
+unsigned eb_count_of(const struct eb_report *report, const char *line)
+{
+    const char *at = report->text;
+    unsigned n = 0;
+
+    while ((at = strstr(at, line)) != NULL) {
+        n++;
+        at++;
+    }
+    return n;
+}
+
 /* ---- files with holes ---- */
 
 void eb_file_open(struct eb_file *file, const char *name)

@@ -40,6 +40,16 @@ int eb_open(struct wr_dir *dir, const char *name, struct chain **chain, struct b
 /* Is there a fact of that kind, of the container or a layer of member `i`, that contains `text`? */
 bool eb_has_fact(const struct chain *chain, size_t i, enum vd_fact_kind kind, const char *text);
 
+/* What the structural check of a member says: lines "LEVEL id\n" and "what=n\n". */
+struct eb_report {
+    char text[8192];
+};
+
+/* Checks the tip of the chain. */
+void eb_run_check(struct wr_dir *dir, const char *name, struct eb_report *out);
+/* How often does the report have this line? */
+unsigned eb_count_of(const struct eb_report *report, const char *line);
+
 /* ---- files with holes ---- */
 
 struct eb_file {

@@ -494,6 +494,35 @@ static void test_cut(void **state)
     rig_free(&r);
 }
 
+static void test_check(void **state)
+{
+    const struct wr_mark *m, *other;
+    struct eb_report report;
+    struct rig r;
+    uint64_t old;
+
+    (void)state;
+    rig_make(&r, 512);
+    eb_run_check(&r.dir, "t.vmdk", &report);
+    assert_true(strncmp(report.text, "grain tables=3\ngrains=", 22) == 0); /* no finding */
+    m = stored_entry(&r, 3);
+    other = stored_entry(&r, 7);
+    old = wr_get(r.f, m);
+    wr_set(r.f, m, 1);
+    eb_run_check(&r.dir, "t.vmdk", &report);
+    assert_int_equal(eb_count_of(&report, "2 table_entry\n"), 1);
+    assert_int_equal(eb_count_of(&report, "0 unreferenced\n"), 1);
+    wr_set(r.f, m, wr_get(r.f, other));
+    eb_run_check(&r.dir, "t.vmdk", &report);
+    assert_int_equal(eb_count_of(&report, "2 table_entry\n"), 2); /* both are barred */
+    wr_set(r.f, m, old);
+    wr_set(r.f, wr_mark_named(r.f, "ed", 1), UINT32_MAX);
+    eb_run_check(&r.dir, "t.vmdk", &report);
+    assert_int_equal(eb_count_of(&report, "2 directory_entry\n"), 1);
+    assert_non_null(strstr(report.text, "grain tables=2\n"));
+    rig_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,7 +531,7 @@ int main(void)
         cmocka_unit_test(test_chain),       cmocka_unit_test(test_several_extents),
         cmocka_unit_test(test_alone),       cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_bad_entries), cmocka_unit_test(test_bad_directory_entries),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut),         cmocka_unit_test(test_check),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
