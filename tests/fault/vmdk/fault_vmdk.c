@@ -229,6 +229,57 @@ static void test_lost_table(void **state)
     bench_free(&b);
 }
 
+/* A stream whose footer is lost, on a failing medium: what the walk could not see may be lost, nothing
+ * is wrong, and the next opening sees all of it. */
+static void test_walk(void **state)
+{
+    struct vb_spec spec = layouts[3];
+    uint64_t n, n_partly = 0;
+    struct bench b;
+    bool once_more = true;
+
+    (void)state;
+    spec.interleave = true;
+    vb_make(&spec, &b.v);
+    memset(b.v.p + b.v.footer - 512, 0, 1024);
+    {
+        struct vd_err err = VD_ERR_INIT;
+
+        assert_ok(blk_mem_new(b.v.p, b.v.len, "x.vmdk", &b.mem, &err));
+        assert_ok(blk_fault_new(blk_ref(b.mem), &b.fault, &err));
+    }
+    for (n = 1; once_more; n++) {
+        struct vd_err err = VD_ERR_INIT;
+        struct image *image = NULL;
+        uint8_t sector[512];
+        uint64_t failed = 0;
+        size_t off;
+        int rc;
+
+        fail_nth(&b, n);
+        rc = open_image(&b, &image, &err);
+        once_more = blk_fault_count(b.fault) >= n;
+        blk_fault_set(b.fault, NULL);
+        if (rc)
+            assert_true(rc == -VD_EIO || rc == -VD_ECORRUPT);
+        for (off = 0; rc == 0 && off < b.v.disk_len; off += 512)
+            if (blk_read(image->dev, off, sector, 512, &err) == 0)
+                assert_memory_equal(sector, b.v.disk + off, 512);
+            else
+                failed++;
+        n_partly += failed != 0;
+        if (failed)
+            assert_true(vb_has_fact(image, VD_FACT_WARNING, "the stream was followed"));
+        image_free(image);
+        image = NULL;
+        assert_ok(open_image(&b, &image, &err));
+        assert_int_equal(read_all(&b, image->dev), 0);
+        image_free(image);
+    }
+    assert_true(n > 8 && n_partly > 0);
+    bench_free(&b);
+}
+
 /* ---- threads ---- */
 
 struct reader {
@@ -297,7 +348,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),       cmocka_unit_test(test_read),
         cmocka_unit_test(test_bad_place),  cmocka_unit_test(test_lost_copy),
-        cmocka_unit_test(test_lost_table), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_lost_table), cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
  *
  *     image_check hash IMAGE            size and SHA-256 of the disk
  *     image_check compare IMAGE RAW     every byte, in reads of many sizes, and the map
+ *     image_check partly IMAGE RAW      every sector is as in RAW, or an error; prints how many failed
  *
  * Exit 0: as said; 1: different; 2: usage or host error; 3: refused, the reason on stderr.
  */
@@ -136,6 +137,45 @@ static int compare_odd(struct blkdev *disk, int raw, uint8_t *a, uint8_t *b)
     return rc;
 }
 
+/* One piece against the raw file; its sectors are counted if it cannot be read. */
+static int piece(struct blkdev *disk, int raw, uint64_t off, size_t n, uint64_t *io_failed)
+{
+    static uint8_t a[65536], b[65536];
+
+    if (blk_read(disk, off, a, n, NULL)) {
+        *io_failed += vd_div_up(n, 512);
+        return n > 4096 ? -1 : 0;
+    }
+    if (pread(raw, b, n, (off_t)off) == (ssize_t)n && memcmp(a, b, n) == 0)
+        return 0;
+    (void)fprintf(stderr, "different bytes at %" PRIu64 "\n", off);
+    return 1;
+}
+
+/* A damaged image: every piece right, or an error. */
+static int partly(struct blkdev *disk, const char *raw_name)
+{
+    VD_AUTO(fd) int raw = open(raw_name, O_RDONLY | O_CLOEXEC);
+    uint64_t off, in, n_failed = 0, ignored = 0;
+    struct stat st;
+    int rc = 0;
+
+    if (raw < 0 || fstat(raw, &st) || (uint64_t)st.st_size != disk->size)
+        return 2;
+    for (off = 0; off < disk->size && rc == 0; off += 65536) {
+        uint64_t n = vd_min(65536, disk->size - off);
+
+        rc = piece(disk, raw, off, (size_t)n, &ignored);
+        for (in = 0; rc < 0 && in < n; in += 4096) {
+            rc = piece(disk, raw, off + in, (size_t)vd_min(4096, n - in), &n_failed);
+            rc = rc ? rc : in + 4096 < n ? -1 : 0;
+        }
+    }
+    if (rc == 0)
+        printf("%" PRIu64 "\n", n_failed);
+    return rc;
+}
+
 static int compare(struct blkdev *disk, const char *raw_name)
 {
     VD_AUTO(fd) int raw = open(raw_name, O_RDONLY | O_CLOEXEC);
@@ -161,6 +201,8 @@ static int run(struct blkdev *disk, int argc, char **argv)
         return hash(disk);
     if (argc == 4 && strcmp(argv[1], "compare") == 0)
         return compare(disk, argv[3]);
+    if (argc == 4 && strcmp(argv[1], "partly") == 0)
+        return partly(disk, argv[3]);
     return 2;
 }
 

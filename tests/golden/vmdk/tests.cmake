@@ -12,4 +12,7 @@ add_test(NAME golden/vmdk/corpus
 add_test(NAME golden/vmdk/esx
          COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/esx.py $<TARGET_FILE:vmdk_image_check>
                  $<TARGET_FILE:mkimage> ${CMAKE_SOURCE_DIR}/../shared/corpus)
-set_tests_properties(golden/vmdk/made golden/vmdk/corpus golden/vmdk/esx PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+add_test(NAME golden/vmdk/cut
+         COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/cut.py $<TARGET_FILE:vmdk_image_check>
+                 ${CMAKE_SOURCE_DIR}/../shared/corpus)
+set_tests_properties(golden/vmdk/made golden/vmdk/corpus golden/vmdk/cut golden/vmdk/esx PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
