@@ -46,14 +46,15 @@ static int try_file(struct salvage *s, unsigned dir, const char *name, struct im
             *err = why;
         return rc;
     }
-    if (rc || is_member(c, image))
-        image_free(image);
-    else if (chain_identity_fits(c->v[c->n - 1], image))
-        *out = image;
-    else if (!*other)
-        *other = image;
-    else
-        image_free(image);
+    if (rc == 0 && !is_member(c, image)) {
+        bool fits = chain_identity_fits(c->v[c->n - 1], image);
+
+        if (fits)
+            *out = vd_take(&image);
+        else if (!*other)
+            *other = vd_take(&image);
+    }
+    image_free(image);
     return 0;
 }
 

@@ -77,7 +77,7 @@ static int add_bad(struct slot *s, uint64_t off, uint64_t len, const struct vd_e
         last->len += len;
         return 0;
     }
-    if (s->chunk.n_bad == s->cap_bad) {
+    if (!s->bad || s->chunk.n_bad == s->cap_bad) {
         size_t cap = s->cap_bad ? 2 * s->cap_bad : 8;
         struct copy_bad *v = realloc(s->bad, cap * sizeof(*v));
 
@@ -173,9 +173,7 @@ static void shape(struct copy *c, uint64_t off, uint64_t *out_len, bool *out_zer
         if (blk_map(c->dev, off + len, c->end - off - len, &ext, NULL))
             break;
         if (ext.status == BLK_ZEROS && ext.len >= MIN_ZEROS) {
-            if (len)
-                most = len; /* the zeros make the next chunk */
-            *out_zeros = len == 0;
+            *out_zeros = len == 0; /* else they make the next chunk */
             *out_len = len ? len : vd_min(ext.len, COPY_MAX_ZEROS);
             return;
         }
