@@ -391,21 +391,6 @@ int vmdk_sparse_new(struct blkdev *file, const struct vmdk_header *h, unsigned e
 
 /* ---- header and footer ---- */
 
-static int other_kind(const uint8_t *bytes, size_t len, struct vd_err *err)
-{
-    switch (vmdk_magic_of(bytes, len)) {
-    case VMDK_MAGIC_COWD:
-        return vd_fail(err, VD_EUNSUPPORTED,
-                       "a vmfsSparse (COWD) extent: this kind is not supported yet");
-    case VMDK_MAGIC_SESPARSE:
-        return vd_fail(err, VD_EUNSUPPORTED, "a seSparse extent: this kind is not supported yet");
-    case VMDK_MAGIC_NONE:
-    case VMDK_MAGIC_HOSTED:
-        break;
-    }
-    return 0;
-}
-
 /* The last sector of the file that is not all zeros: a multiple of 512, searched back as far as
  * FOOTER_SEARCH_MAX. */
 static int last_used_sector(struct blkdev *file, uint64_t *out_off, struct vd_err *err)
@@ -548,9 +533,7 @@ static int read_header(struct blkdev *file, struct vmdk_header *out, struct vd_e
 
     if (rc)
         return rc;
-    rc = other_kind(bytes, len, err);
-    if (rc == 0)
-        rc = vmdk_header_decode(bytes, len, &header, err);
+    rc = vmdk_header_decode(bytes, len, &header, err);
     if (rc == 0 && header.capacity_sectors)
         rc = vmdk_header_validate(&header, err);
     if (rc == 0)

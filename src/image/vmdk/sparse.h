@@ -7,9 +7,9 @@
 
 /* Reads the header of `file` and, where it says so, the footer whose grain directory counts;
  * checks both.  A stream with markers whose footer is lost or wrong is accepted and keeps
- * VMDK_GD_AT_END: vmdk_sparse_new follows the markers.  Warnings go to `facts`.  VD_EUNSUPPORTED for other kinds of sparse extents, by
- * name; VD_ECORRUPT, VD_ELIMIT.  A capacity of 0 (descriptor only) is accepted and not checked
- * further. */
+ * VMDK_GD_AT_END: vmdk_sparse_new follows the markers.  Warnings go to `facts`.  VD_ECORRUPT (files
+ * of another kind, too), VD_EUNSUPPORTED, VD_ELIMIT.  A capacity of 0 (descriptor only) is accepted and
+ * not checked further. */
 int vmdk_sparse_header(struct blkdev *file, struct vmdk_header *out, struct vd_facts *facts,
                        struct vd_err *err);
 
