@@ -11,8 +11,9 @@
  * number is the active sequence; it is replayed from that tail on, and nothing else is.
  *
  * Every sector is looked at once as the possible start of an entry, before sequences are searched.
- * The signatures make entries disjoint except for padding, and a budget bounds the checksums over
- * padding, so time is linear in the length of the log.  Pure functions: any thread.
+ * The signatures make entries disjoint except for padding, and budgets bound the checksums over padding
+ * and the search for sequences, so time is linear in the length of the log.  Pure functions: any
+ * thread.
  */
 #include "vhdx.h"
 
@@ -31,20 +32,24 @@
 #define MAX_PATCHES (1u << 20)
 /* Checksums may read the whole log this many times. */
 #define CRC_ROUNDS 16u
+/* The search for sequences may step over every entry this many times; honest logs need two. */
+#define SEARCH_ROUNDS 64u
 
 struct entry {
     uint64_t sequence;
     uint32_t n_sectors; /* 0: no valid entry starts here */
     uint32_t tail;      /* sector */
     uint32_t n_descriptors;
+    bool no_start; /* no sequence begins here */
 };
 
 struct ring {
     const uint8_t *bytes;
     uint32_t n; /* sectors */
     const struct vhdx_guid *guid;
-    struct entry *entry; /* one per sector */
-    uint64_t crc_budget; /* sectors */
+    struct entry *entry;    /* one per sector */
+    uint64_t crc_budget;    /* sectors */
+    uint64_t search_budget; /* entries */
 };
 
 static const uint8_t *sector_at(const struct ring *ring, uint64_t i)
@@ -154,54 +159,78 @@ struct sequence {
     uint64_t number;      /* of the head; 0: there is none */
 };
 
-/* The run of consecutive entries from sector `start`.  Returns its length in sectors (0: none); the
- * run is a sequence if *out_valid. */
-static uint32_t run_from(const struct ring *ring, uint32_t start, struct sequence *out,
-                         bool *out_valid)
-{
-    uint32_t pos = start, total = 0;
-    struct sequence run = {0};
-    bool tail_inside = false;
+/* What was found of one run of consecutive entries. */
+struct run {
+    struct sequence sequence;
+    uint32_t n_sectors, n_entries; /* 0: there is none */
+    bool cut;                      /* it ends because the ring is full, not where the numbers end */
+    bool valid;                    /* its head's tail is one of its entries */
+};
 
-    *out_valid = false;
-    while (total < ring->n) {
+/* The run of consecutive entries from sector `start`. */
+static struct run run_from(const struct ring *ring, uint32_t start)
+{
+    struct run run = {.n_sectors = 0};
+    uint32_t pos = start, i;
+
+    while (run.n_sectors < ring->n) {
         const struct entry *e = &ring->entry[pos];
 
-        if (e->n_sectors == 0 || e->n_sectors > ring->n - total ||
-            (total && e->sequence != run.number + 1))
+        if (e->n_sectors == 0 || (run.n_entries && e->sequence != run.sequence.number + 1))
             break;
-        run.head = pos;
-        run.number = e->sequence;
-        total += e->n_sectors;
+        run.cut = e->n_sectors > ring->n - run.n_sectors;
+        if (run.cut)
+            break;
+        run.sequence.head = pos;
+        run.sequence.number = e->sequence;
+        run.n_sectors += e->n_sectors;
+        run.n_entries++;
         pos = (pos + e->n_sectors) % ring->n;
     }
-    if (total == 0)
-        return 0;
-    run.first = ring->entry[run.head].tail;
-    for (pos = start; !tail_inside; pos = (pos + ring->entry[pos].n_sectors) % ring->n) {
-        tail_inside = pos == run.first;
-        if (pos == run.head)
-            break;
+    if (run.n_entries == 0)
+        return run;
+    run.sequence.first = ring->entry[run.sequence.head].tail;
+    for (pos = start, i = 0; i < run.n_entries && !run.valid; i++) {
+        run.valid = pos == run.sequence.first;
+        pos = (pos + ring->entry[pos].n_sectors) % ring->n;
     }
-    *out = run;
-    *out_valid = tail_inside;
-    return total;
+    return run;
 }
 
-static struct sequence find_active(const struct ring *ring)
+/* A shorter run with the same head is no better: its entries need not be tried as starts. */
+static void rule_out(struct ring *ring, uint32_t start, const struct run *run)
 {
-    struct sequence best = {0}, run;
+    uint32_t pos = start, i;
+
+    for (i = 0; i < run->n_entries && !run->cut; i++) {
+        ring->entry[pos].no_start = true;
+        pos = (pos + ring->entry[pos].n_sectors) % ring->n;
+    }
+}
+
+/* 2.3.3, steps 1 to 7.  *out has the number 0 when there is no valid sequence. */
+static int find_active(struct ring *ring, struct sequence *out, struct vd_err *err)
+{
+    struct sequence best = {0};
     uint64_t scanned = 0;
-    bool valid;
 
     while (scanned < ring->n) {
-        uint32_t len = run_from(ring, (uint32_t)scanned, &run, &valid);
+        struct run run = {.n_sectors = 0};
 
-        if (len && valid && run.number > best.number)
-            best = run;
-        scanned += len && valid ? len : 1;
+        if (!ring->entry[scanned].no_start)
+            run = run_from(ring, (uint32_t)scanned);
+        if (run.n_entries > ring->search_budget)
+            return vd_fail(err, VD_ELIMIT,
+                           "log: its entries overlap in more ways than can be tried");
+        ring->search_budget -= run.n_entries;
+        if (run.valid && run.sequence.number > best.number)
+            best = run.sequence;
+        if (!run.valid)
+            rule_out(ring, (uint32_t)scanned, &run);
+        scanned += run.valid ? run.n_sectors : 1;
     }
-    return best;
+    *out = best;
+    return 0;
 }
 
 /* ---- its writes ---- */
@@ -278,7 +307,7 @@ int vhdx_log_decode(const uint8_t *log, size_t len, const struct vhdx_guid *guid
     struct ring ring = {.bytes = log, .n = (uint32_t)(len / VHDX_LOG_SECTOR), .guid = guid};
     VD_AUTO(free) struct entry *entries = NULL;
     struct vhdx_log list = {0};
-    struct sequence active;
+    struct sequence active = {0};
     uint32_t i;
     int rc;
 
@@ -289,9 +318,12 @@ int vhdx_log_decode(const uint8_t *log, size_t len, const struct vhdx_guid *guid
         return vd_fail(err, VD_ENOMEM, "log: out of memory");
     ring.entry = entries;
     ring.crc_budget = (uint64_t)ring.n * CRC_ROUNDS;
+    ring.search_budget = (uint64_t)ring.n * SEARCH_ROUNDS;
     for (i = 0; i < ring.n; i++)
         look_at(&ring, i);
-    active = find_active(&ring);
+    rc = find_active(&ring, &active, err);
+    if (rc)
+        return rc;
     if (active.number == 0)
         return vd_fail(err, VD_ECORRUPT,
                        "log: the header says that there is a log to replay, but it holds no valid "

@@ -5,6 +5,7 @@
 
 #include "../../evil/vhd/build.h"
 #include "base/bytes.h"
+#include "base/crc32c.h"
 #include "blk/layers.h"
 #include "image/vhdx/vhdx.h"
 
@@ -344,6 +345,103 @@ static void impossible_writes_are_refused(void **state)
     blk_unref(mem);
 }
 
+/* ---- the search for the active sequence ---- */
+
+#define SMALL 24u
+
+/* Sectors of the valid entry at `at`, or 0; entries of this test have no descriptors. */
+static uint32_t plain_entry(uint32_t at, uint64_t *out_sequence, uint32_t *out_tail)
+{
+    uint8_t *bytes = malloc((size_t)SMALL * 4096);
+    const uint8_t *p = ring + (size_t)at * 4096;
+    uint32_t n = vd_le32(p + 8) / 4096, i, found = 0;
+
+    if (memcmp(p, "loge", 4) == 0 && n && n <= SMALL) {
+        for (i = 0; i < n; i++)
+            memcpy(bytes + (size_t)i * 4096, ring + (size_t)((at + i) % SMALL) * 4096, 4096);
+        if (vd_le32(p + 4) == vd_crc32c_without(bytes, (size_t)n * 4096, 4))
+            found = n;
+    }
+    free(bytes);
+    *out_sequence = vd_le64(p + 16);
+    *out_tail = vd_le32(p + 12) / 4096;
+    return found;
+}
+
+/* 2.3.3, step by step.  Returns the number of the active sequence's head, 0: none. */
+static uint64_t plain_search(uint32_t *out_first)
+{
+    uint32_t tail = 0, old = 0;
+    uint64_t best = 0;
+
+    for (;;) {
+        uint32_t head = tail, newest = tail, total = 0, where = 0, n;
+        uint64_t number = 0, sequence;
+        bool inside[SMALL] = {false};
+
+        while ((n = plain_entry(head, &sequence, &where)) != 0 && total + n <= SMALL &&
+               (total == 0 || sequence == number + 1)) {
+            inside[head] = true;
+            newest = head;
+            number = sequence;
+            total += n;
+            head = (head + n) % SMALL;
+        }
+        if (total)
+            (void)plain_entry(newest, &sequence, &where);
+        if (total && inside[where]) {
+            if (number > best) {
+                best = number;
+                *out_first = where;
+            }
+            tail =
+                newest == tail ? (tail + 1) % SMALL : newest; /* the step's head may not move on */
+        } else {
+            tail = (tail + 1) % SMALL;
+        }
+        if (tail <= old)
+            return best;
+        old = tail;
+    }
+}
+
+/* Rings full of entries that continue, overlap and cut off each other. */
+static void any_ring_equals_the_plain_search(void **state)
+{
+    unsigned round, i, valid = 0;
+
+    (void)state;
+    for (round = 0; round < 1500; round++) {
+        struct vd_err err = VD_ERR_INIT;
+        struct vhdx_log log = {0};
+        uint32_t at = 0, first = 0;
+        uint64_t sequence = 10, want;
+        uint8_t rnd[96];
+
+        memset(ring, 0, (size_t)SMALL * 4096);
+        test_fill(rnd, sizeof(rnd), 7000 + round);
+        for (i = 0; i < 16; i++) {
+            const uint8_t *r = rnd + (size_t)6 * i;
+            struct log_entry e = {.at = r[0] % 8 ? at : r[1] % SMALL, .padding = r[2] % 3};
+
+            sequence = r[3] % 8 ? sequence + 1 : 5 + r[3] / 8u;
+            e.tail = r[4] % 3 ? rnd[6 * (i / 2)] % SMALL : e.at;
+            e.sequence = sequence;
+            at = log_put(ring, SMALL, &e);
+        }
+        want = plain_search(&first);
+        if (vhdx_log_decode(ring, (size_t)SMALL * 4096, &guid, &log, &err)) {
+            assert_int_equal(want, 0);
+            continue;
+        }
+        assert_int_equal(log.last_sequence, want);
+        assert_int_equal(log.first_sequence, vd_le64(ring + (size_t)first * 4096 + 16));
+        valid++;
+        free(log.v);
+    }
+    assert_true(valid > 500 && valid < 1500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +458,7 @@ int main(void)
         cmocka_unit_test_setup(padding_is_allowed, setup),
         cmocka_unit_test_setup(view_equals_model, setup),
         cmocka_unit_test_setup(impossible_writes_are_refused, setup),
+        cmocka_unit_test_setup(any_ring_equals_the_plain_search, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
