@@ -2,7 +2,7 @@
 /*
  * Raw: the file is the disk.  It has no mark, no identity and no parent; it takes what no other
  * format claims.  Because of that it says aloud when the name suggests that the file is only a
- * part of something (an extent of a VMDK, the first piece of a split image), and refuses containers
+ * part of something (an extent of a VMDK), joins split images (raw_split.c), and refuses containers
  * that are known but not supported.
  */
 #include "image/image.h"
@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/range.h"
 #include "base/text.h"
+#include "image/raw_split.h"
 #include "image/vhd/split.h"
 
 #include <ctype.h>
@@ -126,20 +127,6 @@ static int refuse_misnamed(const char *name, struct vd_err *err)
     return 0;
 }
 
-/* Is there a "name.002" beside "name.001"? */
-static bool has_second_piece(const struct blk_source *source, unsigned dir, const char *name)
-{
-    VD_AUTO(blk) struct blkdev *next = NULL;
-    char second[256];
-    size_t n = strlen(name);
-
-    if (!ends_with(name, ".001") || n >= sizeof(second))
-        return false;
-    memcpy(second, name, n + 1);
-    second[n - 1] = '2';
-    return source->open(source->ctx, dir, second, &next, NULL) == 0;
-}
-
 /* The cookie of a VHD footer in the last sector (VHD specification 2006, "Hard Disk Footer"). */
 static bool ends_in_footer(struct blkdev *file)
 {
@@ -166,13 +153,17 @@ static int raw_open(struct blkdev *file, const char *name, const struct blk_sour
         rc = refuse_misnamed(name, err);
     if (rc)
         return rc;
-    out->dev = blk_ref(file);
-    (void)vd_text_copy(out->kind, sizeof(out->kind), "raw");
-    if (file->size % 512)
+    rc = raw_split_join(file, name, source, dir, &out->dev, &out->facts, err);
+    if (rc)
+        return rc;
+    (void)vd_text_copy(out->kind, sizeof(out->kind), out->dev ? "split raw" : "raw");
+    if (!out->dev)
+        out->dev = blk_ref(file);
+    if (out->dev->size % 512)
         vd_fact_add(&out->facts, VD_FACT_WARNING, "size",
                     "the size of %" PRIu64
                     " bytes is not a multiple of 512: the last sector is cut",
-                    file->size);
+                    out->dev->size);
     if (ends_with(name, "-flat.vmdk") || is_numbered_extent(name))
         vd_fact_add(&out->facts, VD_FACT_WARNING, "extent",
                     "the name is that of an extent of a VMDK: open the descriptor file to see the "
@@ -182,10 +173,6 @@ static int raw_open(struct blkdev *file, const char *name, const struct blk_sour
             &out->facts, VD_FACT_WARNING, "footer",
             "the file ends in the footer of a VHD that it does not fit: it is shown as a raw "
             "disk, footer included");
-    if (has_second_piece(source, dir, name))
-        vd_fact_add(&out->facts, VD_FACT_WARNING, "split",
-                    "the next piece (.002) lies beside the file: this is only the first part of a "
-                    "split image");
     return 0;
 }
 

@@ -268,9 +268,6 @@ def check_case(row):
         if row["group"] in OTHER_CONTAINER or row["id"] in ("vss-qcow2", "lvm-qcow2-dfvfs"):
             print(f"  skipped {name}: another container ({row['group']}); refused: {check_refuse(case, image)}")
             return []
-        if row["id"] == "splitraw-ext2":
-            print(f"  skipped {name}: split raw is not in this version")
-            return []
         if row["expect"] == "refuse" and row["group"] not in ("bde", "bitlk", "luks"):
             print(f"  ok      {name}: refused: {check_refuse(case, image)}")
             return []

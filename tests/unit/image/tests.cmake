@@ -2,7 +2,7 @@
 include(${CMAKE_CURRENT_LIST_DIR}/vhd.cmake OPTIONAL)
 include(${CMAKE_CURRENT_LIST_DIR}/vhd_parts.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/vmdk.cmake OPTIONAL)
-foreach(name space contribution)
+foreach(name space contribution raw_split)
   vd_unit_test(image/${name} LIBRARIES vd_image)
 endforeach()
 include(${CMAKE_CURRENT_LIST_DIR}/chain.cmake)
