@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/range.h"
+#include "base/text.h"
 #include "image/vmdk/grain.h"
 
 #include <inttypes.h>
@@ -145,7 +146,7 @@ int vmdk_stream_entries(struct vmdk_stream_walk *w, uint64_t off, uint32_t *out,
 
 static int stop(struct vmdk_stream_walk *w, const char *why)
 {
-    (void)snprintf(w->s->found.why, sizeof(w->s->found.why), "%s", why);
+    (void)vd_text_copy(w->s->found.why, sizeof(w->s->found.why), why);
     w->over = true;
     return 0;
 }
