@@ -18,6 +18,19 @@ static bool touches(const struct wr_range *r, uint64_t off, uint64_t len)
     return r->len && len && off + len > r->off && (r->len == WR_ALL || off < r->off + r->len);
 }
 
+/* May reading fail in all of [off, off+len), len > 0? */
+static bool may_fail(const struct wr_compare *c, uint64_t off, uint64_t len)
+{
+    uint64_t i, end = off + len;
+
+    if (inside(&c->may_fail, off) && inside(&c->may_fail, end - 1))
+        return true;
+    for (i = off / 512; c->fail_map && i <= (end - 1) / 512; i++)
+        if (!c->fail_map[i])
+            return false;
+    return c->fail_map != NULL;
+}
+
 /* What the sector would be if the entry that governs it meant alt_state. */
 static void alternative(const struct wr_compare *c, uint64_t off, uint8_t *buf, uint64_t len)
 {
@@ -62,7 +75,7 @@ static int judge_failure(struct wr_compare *c, uint64_t off, bool expected,
                          const struct vd_err *err)
 {
     c->n_failed++;
-    if (expected || inside(&c->may_fail, off) || inside(&c->any, off))
+    if (expected || may_fail(c, off, 1) || inside(&c->any, off))
         return 0;
     (void)snprintf(c->why, sizeof(c->why), "cannot read %llu (sector %llu): %.250s",
                    (unsigned long long)off, (unsigned long long)(off / 512), err->msg);
@@ -136,7 +149,10 @@ static int judge_run(struct wr_compare *c, uint64_t off, const struct blk_extent
         const struct wr_run *run;
         unsigned member;
         enum wr_state state = wr_answer(c->spec, at, &n, &member, &run);
-        bool excused = touches(&c->any, at, n) || touches(&c->alt, at, n);
+        bool excused;
+
+        n = n < off + ext->len - at ? n : off + ext->len - at;
+        excused = touches(&c->any, at, n) || touches(&c->alt, at, n);
 
         if ((ext->status == BLK_ZEROS || ext->status == BLK_ABSENT) && state == WR_DATA &&
             !excused) {
@@ -146,7 +162,7 @@ static int judge_run(struct wr_compare *c, uint64_t off, const struct blk_extent
             return -1;
         }
         if (ext->status == BLK_UNREADABLE && state != WR_NOACCESS && !excused &&
-            !touches(&c->may_fail, at, n)) {
+            !may_fail(c, at, n)) {
             struct vd_err err = VD_ERR_INIT;
             uint8_t byte;
 

@@ -15,6 +15,7 @@ struct wr_compare {
     const struct wr_spec *spec; /* the point's tip: what the device must read as */
     struct blkdev *dev;
     struct wr_range may_fail; /* reads may fail here … */
+    const uint8_t *fail_map;  /* … and where this has a 1, one byte per 512-byte sector; may be NULL */
     struct wr_range any;      /* … and give anything here (content that nothing protects) */
     struct wr_range alt;      /* here each sector may instead be what alt_state says: … */
     enum wr_state
