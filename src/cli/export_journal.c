@@ -230,8 +230,9 @@ static int append(struct export_journal *j, const char *text, size_t len, struct
         return 0;
     }
     why = errno;
-    (void)ftruncate(j->fd, (off_t)j->len);
-    return vd_fail_errno(err, VD_EIO, why, "cannot write the journal");
+    return vd_fail_errno(err, VD_EIO, why, "cannot write the journal%s",
+                         ftruncate(j->fd, (off_t)j->len) ? ", nor cut off the line at its end"
+                                                         : "");
 }
 
 static int append_str(struct export_journal *j, struct vd_str *s, struct vd_err *err)
