@@ -71,6 +71,7 @@ static void must_read(struct dir *d, const char *name, const uint8_t *expected, 
     for (i = 0; i < chain->facts.n; i++)
         assert_string_not_equal(chain->facts.v[i].key, "parent_renamed");
     vb_check_reads(disk, expected, len, 0);
+    assert_int_equal(vb_check_map(disk, expected), 0);
     blk_unref(disk);
     chain_free(chain);
 }

@@ -172,6 +172,12 @@ void vmdk_header_report(const struct vmdk_header *h, const char *file, struct vd
         vd_fact_add(facts, VD_FACT_WARNING, "unknown_flags",
                     "%s: the header has flags 0x%08" PRIx32 " that no specification describes",
                     file, h->flags & ~VMDK_FLAGS_KNOWN);
+    if (h->version == 1 && (h->flags & VMDK_FLAG_ZERO_GRAIN))
+        vd_fact_add(
+            facts, VD_FACT_WARNING, "header_version",
+            "%s: the header is of version 1, but has the flag for zeroed grains, which came "
+            "with version 2: the flag is followed",
+            file);
     if (!(h->flags & VMDK_FLAG_COMPRESSED) && h->compression)
         vd_fact_add(facts, VD_FACT_WARNING, "compression",
                     "%s: the header names compression method %u, but its flags say that grains are "

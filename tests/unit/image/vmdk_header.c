@@ -198,6 +198,16 @@ static void test_report(void **state)
     assert_string_equal(facts.v[2].key, "unknown_flags");
     assert_string_equal(facts.v[3].key, "compression");
     vd_facts_clear(&facts);
+    h = good_header(); /* a flag of version 2 in a header of version 1 */
+    h.version = 1;
+    h.flags |= VB_ZERO_GRAIN;
+    vmdk_header_report(&h, "x", &facts);
+    assert_int_equal(facts.n, 1);
+    assert_string_equal(facts.v[0].key, "header_version");
+    h.version = 2;
+    vmdk_header_report(&h, "x", &facts);
+    assert_int_equal(facts.n, 1);
+    vd_facts_clear(&facts);
 }
 
 static void test_grain_header(void **state)
