@@ -198,10 +198,8 @@ static void print_verify_json(const struct audit_report *r)
 
 static int finish(int rc, const struct vd_err *err, const struct audit_report *r)
 {
-    if (rc == 0 && fflush(stdout) != 0) {
-        (void)fprintf(stderr, "vdiskctl audit: the output cannot be written\n");
-        return VD_EXIT_CANNOT_OPEN;
-    }
+    if (rc == 0 && !command_output_arrived())
+        return command_end("vdiskctl audit", VD_EXIT_OK);
     if (rc) {
         (void)fflush(stdout);
         (void)fprintf(stderr, "vdiskctl audit: %s\n", err->msg[0] ? err->msg : vd_class_name(rc));

@@ -5,14 +5,35 @@
 #include "cli/image_path.h"
 #include "fs/fs.h"
 #include "proc/proc.h"
+#include "vdiskfs/exit_codes.h"
 
+#include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
 int command_error(const char *program, int rc, const struct vd_err *err)
 {
     (void)fflush(stdout);
     (void)fprintf(stderr, "%s: %s\n", program, err->msg[0] ? err->msg : vd_class_name(rc));
     return vd_class_exit(rc);
+}
+
+/* A long text is written before the flush: its failure is in ferror() only. */
+bool command_output_arrived(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR); /* a pipe without reader */
+}
+
+int command_end(const char *program, int code)
+{
+    if ((code != VD_EXIT_OK && code != VD_EXIT_DIFFERENCE) || command_output_arrived())
+        return code;
+    (void)fprintf(stderr, "%s: cannot write the output\n", program);
+    return VD_EXIT_CANNOT_OPEN;
 }
 
 struct source_job {
@@ -42,7 +63,7 @@ static int source_worker(struct proc_channel *channel, void *arg, struct vd_err 
     fs_init(); /* while there is one thread */
     proc_channel_source(channel, &source);
     rc = job->fn(&input, job->arg, err);
-    if (fflush(stdout) != 0 && rc == 0)
+    if (!command_output_arrived() && (rc == 0 || rc == -VD_EDIFF))
         rc = vd_fail(err, VD_EIO, "cannot write the output");
     return rc;
 }

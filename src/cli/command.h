@@ -19,6 +19,14 @@ int cmd_umount(int argc, char **argv);
 /* Prints "PROGRAM: message" to stderr, once, and returns the exit code for rc. */
 int command_error(const char *program, int rc, const struct vd_err *err);
 
+/* Writes what stdout still holds.  False: something that was printed is lost.  A reader who has seen
+ * enough (head, a pager) is no loss. */
+bool command_output_arrived(void);
+
+/* The last word of main(): `code`, or, when nothing went wrong but the output is lost, a line to
+ * stderr and VD_EXIT_CANNOT_OPEN. */
+int command_end(const char *program, int code);
+
 /* What a worker of a subcommand gets. */
 struct command_input {
     const struct blk_source *source;

@@ -13,9 +13,8 @@ static const struct {
     const char *verb;
     int (*run)(int argc, char **argv);
 } verb_table[] = {
-    {"info", cmd_info},   {"hash", cmd_hash},     {"check", cmd_check},
-    {"export", cmd_export},
-    {"audit", cmd_audit}, {"umount", cmd_umount},
+    {"info", cmd_info},     {"hash", cmd_hash},   {"check", cmd_check},
+    {"export", cmd_export}, {"audit", cmd_audit}, {"umount", cmd_umount},
 };
 
 static int no_verb(const char *verb)
@@ -36,14 +35,10 @@ static int no_verb(const char *verb)
     return VD_EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    struct vd_err err = VD_ERR_INIT;
     size_t i;
-    int rc = proc_standard_fds(&err);
 
-    if (rc)
-        return command_error("vdiskctl", rc, &err);
     if (argc < 2) {
         help_vdiskctl(stdout);
         return VD_EXIT_OK;
@@ -52,4 +47,14 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], verb_table[i].verb) == 0)
             return verb_table[i].run(argc - 1, argv + 1);
     return no_verb(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    struct vd_err err = VD_ERR_INIT;
+    int rc = proc_standard_fds(&err);
+
+    if (rc)
+        return command_error("vdiskctl", rc, &err);
+    return command_end("vdiskctl", run(argc, argv));
 }

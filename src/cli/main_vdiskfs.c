@@ -230,7 +230,7 @@ int main(int argc, char **argv)
     if (rc)
         code = command_error("vdiskfs", rc, &err);
     else if (line.done)
-        code = VD_EXIT_OK;
+        code = command_end("vdiskfs", VD_EXIT_OK);
     else if (line.foreground)
         code = run(&line, argc, argv, &ready);
     else
