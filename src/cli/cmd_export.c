@@ -33,12 +33,13 @@ static const char usage[] =
     "  --partition pN   this partition alone; vdiskctl info lists them\n"
     "  --errors stop    (default) ends at the first byte that cannot be had, and names it\n"
     "  --errors zero    goes on with zeros; OUT.map lists the ranges (exit code 7)\n"
-    "  --force          replaces an OUT that exists\n"
+    "  --force          replaces an OUT that exists; or allows OUT below an evidence directory\n"
     "  --restart        throws away what an interrupted export has left\n"
     "  -o OPTIONS       options of vdiskfs(1) for opening: snapshot=, chain=, parent_dir=, ...\n"
     "OUT appears when all its bytes are on the disk; until then they are in OUT.partial. After\n"
     "an interruption the same command goes on where OUT.partial is proven right.\n"
-    "OUT cannot lie in an evidence directory.\n";
+    "OUT cannot lie in an evidence directory; below one with --force only, and then nothing that\n"
+    "exists is replaced.\n";
 
 struct export_args {
     struct options options;
@@ -199,6 +200,9 @@ static int open_out(const struct export_args *a, struct export_out *out, struct 
     if (rc == 0)
         rc = export_out_open(a->out, &options, out, err);
     image_path_clear(&path);
+    if (rc == 0 && out->below)
+        (void)fprintf(stderr, "%s: %s lies below the evidence directory %s: allowed by --force\n",
+                      program, a->out, out->below);
     return rc;
 }
 

@@ -180,9 +180,18 @@ static int take_lines(struct export_journal *j, char *text, size_t at, struct vd
     return rc;
 }
 
+static const char magic[] = "vdiskfs-export ";
+
+bool export_journal_is(int fd)
+{
+    char text[sizeof(magic)];
+    ssize_t n = pread(fd, text, sizeof(magic) - 1, 0);
+
+    return n > 0 && strncmp(text, magic, (size_t)n) == 0; /* it may be cut in its first word */
+}
+
 int export_journal_read(int fd, struct export_journal *out, struct vd_err *err)
 {
-    static const char magic[] = "vdiskfs-export ";
     VD_AUTO(free) char *text = NULL;
     size_t len = 0;
     char *end;

@@ -37,6 +37,9 @@ struct export_journal {
 /* Reads what is there.  A line that was cut by a crash, and all that follows the last checkpoint, is
  * not counted.  VD_EREFUSED: the file is no journal.  *out is the caller's. */
 int export_journal_read(int fd, struct export_journal *out, struct vd_err *err);
+/* Does the file begin as a journal does?  False for an empty one. */
+bool export_journal_is(int fd);
+
 void export_journal_clear(struct export_journal *journal);
 
 /* Empties the file and writes the header, durably. */

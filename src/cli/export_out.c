@@ -2,8 +2,9 @@
 /*
  * Making, finding again and publishing the files of an export.
  *
- * What protects the evidence: OUT may not lie in or below an evidence directory (by path, and by
- * identity of the directory, which sees bind mounts); files that exist are opened without following
+ * What protects the evidence: OUT may not lie in an evidence directory (by path, and by identity of
+ * the directory, which sees bind mounts); below one it may when the examiner insists (a case folder
+ * with the images at its top), but there nothing that exists is replaced or emptied; files that exist are opened without following
  * links, and only regular ones that have no other name, so that no name can lead to evidence; and
  * evidence itself is opened read-only by other code.  What protects the result: OUT appears by one
  * rename after all its bytes are on the disk, so a half-written file never has its name.
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/export_journal.h"
 #include "cli/image_path.h"
 
 #include <errno.h>
@@ -64,20 +66,28 @@ static int make_names(struct export_out *out, struct vd_err *err)
     return 0;
 }
 
-static int check_apart(const struct export_out *out, const char *evidence, struct vd_err *err)
+static int check_apart(struct export_out *out, const char *evidence, struct vd_err *err)
 {
     VD_AUTO(free) char *dir = realpath(evidence, NULL);
     struct stat ours, theirs;
 
     if (!dir)
         return 0; /* opening the image will say that it is not there */
-    if (path_is_below(out->dir, dir) ||
+    if (strcmp(out->dir, dir) == 0 ||
         (fstat(out->dir_fd, &ours) == 0 && stat(dir, &theirs) == 0 &&
          ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
         return vd_fail(err, VD_EREFUSED,
                        "%s would lie in the evidence directory %s: nothing is written there; name "
                        "another directory",
                        out->path, dir);
+    if (!path_is_below(out->dir, dir) || out->below)
+        return 0;
+    if (!out->force)
+        return vd_fail(err, VD_EREFUSED,
+                       "%s would lie below the evidence directory %s, where further evidence may "
+                       "lie; --force allows it, but replaces nothing there",
+                       out->path, dir);
+    out->below = vd_take(&dir);
     return 0;
 }
 
@@ -90,6 +100,10 @@ static int check_free(const struct export_out *out, const char *name, struct vd_
         return errno == ENOENT ? 0 : vd_fail_errno(err, VD_EIO, errno, "%s/%s", out->dir, name);
     if (!S_ISREG(st.st_mode))
         return vd_fail(err, VD_EREFUSED, "%s/%s exists and is not a regular file", out->dir, name);
+    if (out->below)
+        return vd_fail(err, VD_EREFUSED,
+                       "%s/%s exists, and nothing is replaced below the evidence directory %s",
+                       out->dir, name, out->below);
     if (!out->force)
         return vd_fail(err, VD_EREFUSED, "%s/%s exists; --force replaces it", out->dir, name);
     return 0;
@@ -128,31 +142,46 @@ static int empty(const struct export_out *out, const char *name, int fd, struct 
     return ftruncate(fd, 0) ? vd_fail_errno(err, VD_EIO, errno, "%s/%s", out->dir, name) : 0;
 }
 
+static int unknown(const struct export_out *out, const char *name, const char *what, bool restart,
+                   struct vd_err *err)
+{
+    return vd_fail(err, VD_EREFUSED, "%s/%s exists, %s: it cannot be told what it is; remove it%s",
+                   out->dir, name, what, restart ? ", or give --restart" : "");
+}
+
+/* Is what was found under the names of a begun export one?  Only then it is taken up, or, below an
+ * evidence directory, thrown away. */
+static int check_begun(const struct export_out *out, bool restart, off_t partial_size,
+                       off_t journal_size, off_t map_size, struct vd_err *err)
+{
+    if (partial_size && !journal_size && (out->below || !restart))
+        return unknown(out, out->partial, "but not its journal", !out->below, err);
+    if (out->below && journal_size && !export_journal_is(out->journal_fd))
+        return unknown(out, out->journal, "but is not the journal of an export", false, err);
+    if (out->below && map_size)
+        return unknown(out, out->map_partial, "and is not empty", false, err);
+    return 0;
+}
+
 static int open_files(struct export_out *out, const struct export_out_options *options,
                       struct vd_err *err)
 {
-    off_t partial_size = 0, journal_size = 0, map_size;
+    off_t partial_size = 0, journal_size = 0, map_size = 0;
     int rc = open_one(out, out->partial, &out->partial_fd, &partial_size, err);
 
     if (rc == 0)
         rc = open_one(out, out->journal, &out->journal_fd, &journal_size, err);
     if (rc == 0 && options->map)
         rc = open_one(out, out->map_partial, &out->map_fd, &map_size, err);
+    if (rc == 0)
+        rc = check_begun(out, options->restart, partial_size, journal_size, map_size, err);
     if (rc == 0 && options->map)
         rc = empty(out, out->map_partial, out->map_fd, err);
-    if (rc)
-        return rc;
-    if (options->restart) {
+    if (rc == 0 && options->restart)
         rc = empty(out, out->journal, out->journal_fd, err); /* first: it vouches for the other */
-        return rc ? rc : empty(out, out->partial, out->partial_fd, err);
-    }
-    if (partial_size && !journal_size)
-        return vd_fail(
-            err, VD_EREFUSED,
-            "%s/%s exists, but not its journal: it cannot be told what it is; remove it, "
-            "or give --restart",
-            out->dir, out->partial);
-    return 0;
+    if (rc == 0 && options->restart)
+        rc = empty(out, out->partial, out->partial_fd, err);
+    return rc;
 }
 
 int export_out_open(const char *path, const struct export_out_options *options,
@@ -184,7 +213,7 @@ int export_out_open(const char *path, const struct export_out_options *options,
  * know the flag know link(2). */
 static int rename_new(const struct export_out *out, const char *from, const char *to)
 {
-    if (out->force)
+    if (out->force && !out->below)
         return renameat(out->dir_fd, from, out->dir_fd, to);
     if (renameat2(out->dir_fd, from, out->dir_fd, to, RENAME_NOREPLACE) == 0)
         return 0;
@@ -236,6 +265,7 @@ void export_out_clear(struct export_out *out)
     if (out->dir_fd >= 0)
         (void)close(out->dir_fd);
     free(out->path);
+    free(out->below);
     free(out->dir);
     free(out->name);
     free(out->partial);

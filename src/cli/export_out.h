@@ -15,14 +15,16 @@ struct export_out {
     int dir_fd;
     int partial_fd, journal_fd; /* read and write */
     int map_fd;                 /* -1: no map is wanted */
-    bool force;
+    bool force;                 /* an existing OUT may be replaced */
+    char *below;                /* the evidence directory that OUT lies below, else NULL; owned */
 };
 
 struct export_out_options {
-    bool force;                       /* an existing OUT (and OUT.map) may be replaced */
-    bool restart;                     /* what an earlier run has left is thrown away */
-    bool map;                         /* a map of bad ranges is wanted */
-    const char *const *evidence_dirs; /* OUT must not lie in or below one of these */
+    bool force;   /* an existing OUT (and OUT.map) may be replaced; or OUT may lie below an evidence
+                   directory, but then nothing that exists there is replaced */
+    bool restart; /* what an earlier run has left is thrown away */
+    bool map;     /* a map of bad ranges is wanted */
+    const char *const *evidence_dirs; /* OUT must not lie in one of these */
     unsigned n_evidence_dirs;
 };
 

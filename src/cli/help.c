@@ -208,7 +208,8 @@ void help_man_vdiskctl(FILE *out)
         "the export; with --errors zero they become zeros, OUT.map lists them in the form of "
         "GNU ddrescue, and the exit status is 7. --hash prints the hash of OUT (sha256, sha1, "
         "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
-        "only. OUT cannot lie in an evidence directory or below one.");
+        "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
+        "nothing that exists is replaced.");
     man_verb(out, "audit verify LOG",
              "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
              "(crash), TORN TAIL, or TAMPERED with the frame concerned.");

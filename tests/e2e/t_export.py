@@ -38,6 +38,31 @@ def data_bytes(path):
         return total
 
 
+def below(case, name, good):
+    """A folder of the evidence directory: with --force only, and nothing there is ever replaced."""
+    os.makedirs(case.path("sub"))
+    target, image = case.path("sub/x.raw"), case.path(name)
+    result = export(image, target, check=False)
+    assert result.returncode == 2 and b"below the evidence directory" in result.stderr, result.stderr
+    assert b"--force" in result.stderr and not os.listdir(case.path("sub")), result.stderr
+    result = export(image, target, "--force")
+    assert b"below the evidence directory" in result.stderr, "not on the record"
+    run("cmp", target, good)
+    for taken in ("x.raw", "y.raw.partial", "y.raw.map.partial"):
+        shutil.copy(image, case.path("sub/" + taken))
+        out = case.path("sub/" + taken.split(".")[0] + ".raw")
+        for words in ((), ("--restart",)):
+            result = export(image, out, "--force", "--errors=zero", *words, check=False)
+            assert result.returncode == 2 and b"exists" in result.stderr, (taken, result.stderr)
+            assert sha256_file(case.path("sub/" + taken)) == sha256_file(image), taken
+        os.unlink(case.path("sub/" + taken))
+    for foreign in ("y.raw.partial", "y.raw.partial.journal"):
+        shutil.copy(image, case.path("sub/" + foreign))
+    result = export(image, case.path("sub/y.raw"), "--force", "--restart", check=False)
+    assert result.returncode == 2 and sha256_file(case.path("sub/y.raw.partial.journal")) == sha256_file(image)
+    shutil.rmtree(case.path("sub"))
+
+
 def points(case, out):
     names = qemu_chain(case.evidence, 4, 24 << 20)
     before = evidence_state(case.evidence)
@@ -54,17 +79,15 @@ def points(case, out):
         assert not [n for n in os.listdir(out) if "partial" in n or n.endswith(".map")]
     tip = os.path.join(out, names[-1] + ".raw")
 
-    # never replaced, never beside the evidence, never through a link or to anything but a file
+    # never replaced, never beside the evidence (below it when that is asked for), never through a link or to anything but a file
     first = os.stat(tip).st_mtime_ns
     result = export(case.path(names[-1]), tip, check=False)
     assert result.returncode == 2 and b"--force" in result.stderr and os.stat(tip).st_mtime_ns == first
     assert export(case.path(names[0]), tip, "--force").returncode == 0
     assert sha256_file(tip) == sha256_file(os.path.join(out, names[0] + ".raw"))
-    for target in ("x.raw", "sub/x.raw"):
-        os.makedirs(case.path("sub"), exist_ok=True)
-        result = export(case.path(names[-1]), case.path(target), "--force", check=False)
-        assert result.returncode == 2 and b"evidence directory" in result.stderr, result.stderr
-    os.rmdir(case.path("sub"))
+    result = export(case.path(names[-1]), case.path("x.raw"), "--force", check=False)
+    assert result.returncode == 2 and b"evidence directory" in result.stderr, result.stderr
+    below(case, names[0], tip)
     os.symlink(case.path(names[0]), os.path.join(out, "link.raw.partial"))
     result = export(case.path(names[-1]), os.path.join(out, "link.raw"), check=False)
     assert result.returncode == 2 and b"symbolic link" in result.stderr, result.stderr
