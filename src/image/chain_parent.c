@@ -405,18 +405,22 @@ static void time_text(int64_t sec, char *dst, size_t size)
         (void)snprintf(dst, size, "%" PRId64 " s after 1970", sec);
 }
 
+/* The child remembers when its parent's file was last written to; the parent says when it was made (VHD).
+ * The first is later in every honest chain, and a copy does not keep the time of the file itself.  A
+ * parent that was made after its last change is another one, or clocks disagreed. */
 static void report_times(struct chain *chain, const struct image *child, const struct image *parent)
 {
-    char remembered[64], found[64];
+    char remembered[64], made[64];
 
-    if (!child->has_parent_time || !parent->has_time || child->parent_time == parent->time)
+    if (!child->has_parent_time || !parent->has_time || child->parent_time >= parent->time)
         return;
     time_text(child->parent_time, remembered, sizeof(remembered));
-    time_text(parent->time, found, sizeof(found));
+    time_text(parent->time, made, sizeof(made));
     vd_fact_add(&chain->facts, VD_FACT_WARNING, "parent_time",
-                "%s remembers that its parent was changed at %s, %s says %s: the parent may have "
-                "been changed after the snapshot; its identity is the one asked for",
-                child->name, remembered, parent->name, found);
+                "%s remembers that its parent was last changed at %s, but %s says that it was made "
+                "later, at %s: it may have been made anew after the snapshot, or clocks disagreed; "
+                "its identity is the one asked for",
+                child->name, remembered, parent->name, made);
 }
 
 void chain_link_report(struct chain *chain)

@@ -28,7 +28,7 @@ struct image {
     struct blkdev *dev;      /* the layer; owned reference.  BLK_ABSENT where a parent answers */
 
     char identity[IMAGE_ID_MAX]; /* "" when the format has none */
-    /* When this member was made or last changed, by its own word (VHD: the footer's time stamp). */
+    /* When this member was made, by its own word (VHD: the footer's time stamp). */
     bool has_time;
     int64_t time; /* seconds since 1970-01-01 UTC */
     bool has_parent;
@@ -36,8 +36,9 @@ struct image {
     /* The identity is one that unrelated files share: only a file found by a hinted name (and of that
      * identity) may be the parent; none is searched for by identity. */
     bool parent_by_name;
-    /* The time that the child remembers of its parent.  Tools disagree on which time they store and
-     * copying changes file times, so a mismatch is a warning, never a refusal. */
+    /* When the parent's file was last written to, as the child remembers it (VHD; Virtual PC, VirtualBox
+     * and XenServer take the file system's time, Windows leaves 0).  Not earlier than the parent's own
+     * `time`; otherwise that is a warning, never a refusal. */
     bool has_parent_time;
     int64_t parent_time;                   /* seconds since 1970-01-01 UTC */
     char *parent_hint[IMAGE_PARENT_HINTS]; /* bare file names to try, best first; owned */
