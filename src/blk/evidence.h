@@ -23,7 +23,7 @@ struct evidence_id {
     int64_t mtime_sec, ctime_sec;
     uint32_t mtime_nsec, ctime_nsec;
     bool is_block; /* a block device named on the command line */
-    bool noatime;  /* opened with O_NOATIME: reading leaves atime alone */
+    bool noatime;  /* opened with O_NOATIME, or so mounted: reading leaves atime alone */
 };
 
 /* A layer over an open, read-only descriptor, which it takes over (closed with the layer) on
@@ -46,6 +46,7 @@ struct blk_share {
     uint64_t keep_left;        /* bytes of tables that may still be kept whole in memory */
     uint64_t scan_left;        /* bytes of directories that may still be looked at when opening */
     uint64_t check_left;       /* bytes of tables that may still be checked when opening */
+    uint64_t log_left;         /* bytes of replayed logs that may still be kept in memory */
 };
 
 struct blk_source {

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -111,6 +112,7 @@ int evidence_open_beneath(int dirfd, const char *name, bool allow_block, int *ou
     VD_AUTO(fd) int fd = -1;
     struct evidence_id id;
     bool noatime = true;
+    struct statvfs fs;
     struct stat st;
     int rc;
 
@@ -121,8 +123,8 @@ int evidence_open_beneath(int dirfd, const char *name, bool allow_block, int *ou
         return rc;
     fd = open_beneath(dirfd, name, EVIDENCE_FLAGS | O_NOATIME);
     if (fd < 0 && errno == EPERM) {
-        noatime = false;
         fd = open_beneath(dirfd, name, EVIDENCE_FLAGS);
+        noatime = fd >= 0 && fstatvfs(fd, &fs) == 0 && (fs.f_flag & (ST_RDONLY | ST_NOATIME));
     }
     if (fd < 0)
         return vd_fail_errno(err, VD_EIO, errno, "%s: cannot open", name);

@@ -62,6 +62,22 @@ static bool is_told(const struct check_report *r, const char *id, const char *te
     return false;
 }
 
+/* Warnings of opening that speak of the file's surroundings or past, not of its structures, which are
+ * looked at here: sound files have them, too. */
+static bool is_circumstance(const char *key)
+{
+    static const char *const keys[] = {
+        "atime",       "newer_files", "not_the_tip", "saved_state",           "unclean_shutdown",
+        "vm_encoding", "vm_files",    "vmsd",        "unreadable_neighbours",
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
 static void take_fact(void *ctx, const char *layer, enum vd_fact_kind kind, const char *key,
                       const char *value)
 {
@@ -72,7 +88,8 @@ static void take_fact(void *ctx, const char *layer, enum vd_fact_kind kind, cons
         return;
     (void)vd_text_printable(value, strlen(value), text, sizeof(text));
     if (!is_told(&c->report, key, text))
-        check_finding(&c->receiver, CHECK_WARNING, key, layer ? layer : "", NULL, "%s", text);
+        check_finding(&c->receiver, is_circumstance(key) ? CHECK_NOTE : CHECK_WARNING, key,
+                      layer ? layer : "", NULL, "%s", text);
 }
 
 static void take_lost(struct checking *c, const struct vd_facts *facts, const char *file)

@@ -227,7 +227,7 @@ static void report_claims(struct newer *s)
         if (!entry->has_parent || s->seen[i])
             continue;
         if (parent == CHAIN_NONE && chain_is_hinted(entry, s->w->tip_name)) {
-            vd_fact_add(&s->w->chain->facts, VD_FACT_WARNING, "not_the_tip",
+            vd_fact_add(&s->w->chain->facts, VD_FACT_WARNING, "child_misfit",
                         "%s names %s as its parent, but asks for %s and this file is %s: one of "
                         "them was changed or replaced after the snapshot",
                         entry->name, tip->name, chain_identity_or_none(entry->parent_identity[0]),
