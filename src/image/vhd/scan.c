@@ -22,6 +22,9 @@
 #define CHECK_BYTES  (4u << 20)
 #define CHECK_CHUNK  ((size_t)32 << 10)
 
+/* Bytes that locators, padding and an alignment of the first block may take. */
+#define VHD_MAX_UNCLAIMED (UINT64_C(64) << 10)
+
 struct scan {
     uint64_t allocated, bad, first_bad;
     uint64_t end;                  /* where the last good block ends, bytes */
@@ -164,6 +167,27 @@ static void scan_window(struct vhd_disk *disk, uint64_t first, size_t n, struct 
     }
 }
 
+/* A dynamic header whose checksum is wrong is believed only when the blocks of its table fill the file:
+ * a table looked for in the wrong place has none, or others, and would show a parent's old data. */
+static int check_fill(const struct vhd_disk *disk, const struct scan *scan, struct vd_err *err)
+{
+    uint64_t whole = (uint64_t)disk->bitmap_len + disk->block_size;
+    uint64_t used = disk->table_offset + disk->table_len; /* inside the file: vhd_header_validate */
+
+    if (disk->header.checksum_ok)
+        return 0;
+    if (used < disk->header_offset + VHD_HEADER_SIZE)
+        used = disk->header_offset + VHD_HEADER_SIZE;
+    used += scan->allocated * whole; /* 2^24 entries (VD_MAX_VHD_BAT) of VHD_MAX_BLOCK: 2^52 */
+    if (scan->bad || scan->unread || used > disk->data_end ||
+        disk->data_end - used >= whole + VHD_MAX_UNCLAIMED)
+        return vd_fail(err, VD_ECORRUPT,
+                       "dynamic disk header: the checksum is wrong, and the %" PRIu64
+                       " blocks of the table that it names do not fill the file",
+                       scan->allocated);
+    return 0;
+}
+
 int vhd_scan(struct vhd_disk *disk, struct blk_share *share, struct vhd_extent_end *out_end,
              struct vd_facts *facts, struct vd_err *err)
 {
@@ -185,6 +209,9 @@ int vhd_scan(struct vhd_disk *disk, struct blk_share *share, struct vhd_extent_e
     rc = overlap_finish(&disk->overlap, (uint64_t)disk->bitmap_len + disk->block_size, err);
     if (rc)
         return vd_prefix(err, rc, "allocation table");
+    rc = check_fill(disk, &scan, err);
+    if (rc)
+        return rc;
     scan.incomplete = scan.incomplete || scan.unread;
     report_scan(disk, &scan, facts);
     *out_end = (struct vhd_extent_end){.end = scan.end, .complete = !scan.unread};
