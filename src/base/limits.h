@@ -21,6 +21,10 @@
 #define VD_CHAIN_BLOCKS_BYTES (64u << 20)
 #define VD_CHAIN_KEEP_BYTES   (64u << 20)
 
+/* VHDX logs of all members, replayed in memory: one of VD_MAX_VHDX_LOG, or 80 of the usual 1 MiB.  Only
+ * the newest member of an honest chain has one. */
+#define VD_CHAIN_LOG_BYTES (80u << 20)
+
 /* What opening all of them may look at beyond what it needs: directory entries and tables checked,
  * about a tenth of a second together. */
 #define VD_CHAIN_SCAN_BYTES  (64u << 20)

@@ -149,7 +149,8 @@ static int share_init(struct blk_share *share, struct vd_err *err)
 
     *share = (struct blk_share){.keep_left = VD_CHAIN_KEEP_BYTES,
                                 .scan_left = VD_CHAIN_SCAN_BYTES,
-                                .check_left = VD_CHAIN_CHECK_BYTES};
+                                .check_left = VD_CHAIN_CHECK_BYTES,
+                                .log_left = VD_CHAIN_LOG_BYTES};
     rc = made_cache_new(VD_CHAIN_TABLES_BYTES, TABLE_SHARDS, &share->tables, err);
     return rc ? rc : made_cache_new(VD_CHAIN_BLOCKS_BYTES, BLOCK_SHARDS, &share->blocks, err);
 }

@@ -229,8 +229,8 @@ static int check_table(const struct vhdx_disk *disk, struct vd_err *err)
     return 0;
 }
 
-int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *name,
-                  struct blkdev **out, struct vd_facts *facts, struct vd_err *err)
+int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, struct blk_share *share,
+                  const char *name, struct blkdev **out, struct vd_facts *facts, struct vd_err *err)
 {
     struct vhdx_disk *disk = disk_alloc(base, layout, name);
     struct blkdev *dev = NULL;
@@ -240,7 +240,7 @@ int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const c
         return vd_fail(err, VD_ENOMEM, "%s: out of memory", name);
     rc = check_table(disk, err);
     if (rc == 0)
-        rc = vhdx_scan(disk, facts, err);
+        rc = vhdx_scan(disk, share, facts, err);
     if (rc == 0)
         rc = blk_new(&disk_type, layout->metadata.disk_size, "", disk, &dev, err);
     if (rc) {

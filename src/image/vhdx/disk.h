@@ -103,8 +103,10 @@ int vhdx_bitmap_run(const struct vhdx_disk *disk, uint64_t block, uint64_t in_bl
 
 /* ---- scan.c ---- */
 
-/* Looks once over the table: fills disk->claims and reports to `facts`. */
-int vhdx_scan(struct vhdx_disk *disk, struct vd_facts *facts, struct vd_err *err);
+/* Looks once over the table: fills disk->claims and reports to `facts`.  `share` may be NULL; a table that
+ * the chain has no budget for is not looked at, and that is said. */
+int vhdx_scan(struct vhdx_disk *disk, struct blk_share *share, struct vd_facts *facts,
+              struct vd_err *err);
 
 /* ---- check.c ---- */
 

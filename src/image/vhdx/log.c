@@ -28,8 +28,9 @@
 
 #define ENTRY_HEADER 64u
 #define DESCRIPTOR   32u
-/* Writes of one sequence: 4 GiB of data, or any number of zeros in descriptors of 32 bytes. */
-#define MAX_PATCHES (1u << 20)
+/* Writes of one sequence: a log of VD_MAX_VHDX_LOG has room for 16,384 of data, one of the usual 1 MiB
+ * for 32,768 of zeros.  Bounds what folding them takes to 25 MiB. */
+#define MAX_PATCHES (1u << 18)
 /* Checksums may read the whole log this many times. */
 #define CRC_ROUNDS 16u
 /* The search for sequences may step over every entry this many times; honest logs need two. */

@@ -127,6 +127,25 @@ static uint8_t *assemble(const struct vhdx_patch *patch, const uint8_t *log_byte
     return data;
 }
 
+/* Takes what the segments need in memory from *io_left. */
+static int spend(const struct vhdx_log *log, const struct piece *pieces, size_t n,
+                 uint64_t *io_left, struct vd_err *err)
+{
+    uint64_t need = n * (uint64_t)sizeof(struct segment);
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (log->v[pieces[i].patch].sector != VHDX_PATCH_ZERO)
+            need += VHDX_LOG_SECTOR;
+    if (need > *io_left)
+        return vd_fail(err, VD_ELIMIT,
+                       "log: %" PRIu64 " bytes to be kept in memory; together with the logs of the "
+                       "chain's other members that is over the limit of %u",
+                       need, VD_CHAIN_LOG_BYTES);
+    *io_left -= need;
+    return 0;
+}
+
 static int make_segments(struct replay *replay, const struct vhdx_log *log,
                          const struct piece *pieces, size_t n, const uint8_t *log_bytes,
                          struct vd_err *err)
@@ -152,12 +171,13 @@ static int make_segments(struct replay *replay, const struct vhdx_log *log,
 }
 
 static int fold(struct replay *replay, const struct vhdx_log *log, const uint8_t *log_bytes,
-                struct vd_err *err)
+                uint64_t *io_left, struct vd_err *err)
 {
     VD_AUTO(free) struct order *order = calloc(log->n + 1, sizeof(*order));
     VD_AUTO(free) uint32_t *heap = calloc(log->n + 1, sizeof(*heap));
     VD_AUTO(free) struct piece *pieces = calloc(2 * log->n + 1, sizeof(*pieces));
     size_t i, n;
+    int rc;
 
     if (!order || !heap || !pieces)
         return vd_fail(err, VD_ENOMEM, "log: out of memory");
@@ -165,7 +185,8 @@ static int fold(struct replay *replay, const struct vhdx_log *log, const uint8_t
         order[i] = (struct order){log->v[i].off, (uint32_t)i};
     qsort(order, log->n, sizeof(*order), compare_order);
     n = sweep(log, order, heap, pieces);
-    return make_segments(replay, log, pieces, n, log_bytes, err);
+    rc = io_left ? spend(log, pieces, n, io_left, err) : 0;
+    return rc ? rc : make_segments(replay, log, pieces, n, log_bytes, err);
 }
 
 /* ---- the layer ---- */
@@ -298,7 +319,7 @@ static int replayed_size(const struct blkdev *file, const struct vhdx_log *log, 
 }
 
 int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8_t *log_bytes,
-                    struct blkdev **out, struct vd_err *err)
+                    uint64_t *io_left, struct blkdev **out, struct vd_err *err)
 {
     struct blkdev *dev = NULL;
     struct replay *replay;
@@ -311,7 +332,7 @@ int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8
     if (!replay)
         return vd_fail(err, VD_ENOMEM, "log: out of memory");
     replay->file = file;
-    rc = fold(replay, log, log_bytes, err);
+    rc = fold(replay, log, log_bytes, io_left, err);
     if (rc == 0)
         rc = blk_new(&replay_type, size, "", replay, &dev, err);
     if (rc) {

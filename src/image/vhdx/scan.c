@@ -155,7 +155,8 @@ static void claim_regions(struct vhdx_disk *disk, struct scan *scan)
         scan->incomplete = true;
 }
 
-int vhdx_scan(struct vhdx_disk *disk, struct vd_facts *facts, struct vd_err *err)
+int vhdx_scan(struct vhdx_disk *disk, struct blk_share *share, struct vd_facts *facts,
+              struct vd_err *err)
 {
     uint64_t all = vhdx_payload_index(disk, disk->n_blocks - 1) + 1, index = 0;
     uint64_t end = vd_min(all, SCAN_MAX);
@@ -165,6 +166,14 @@ int vhdx_scan(struct vhdx_disk *disk, struct vd_facts *facts, struct vd_err *err
 
     if (!raw)
         return vd_fail(err, VD_ENOMEM, "BAT: out of memory");
+    if (share && share->check_left < end * 8) {
+        vd_fact_add(facts, VD_FACT_WARNING, "table_check",
+                    "the tables of the chain are too large to be looked at while opening: whether "
+                    "blocks share bytes is not known (vdiskctl check tells)");
+        return 0;
+    }
+    if (share)
+        share->check_left -= end * 8;
     claim_regions(disk, &scan);
     while (index < end) {
         size_t n = (size_t)vd_min(PIECE_ENTRIES, end - index), i;

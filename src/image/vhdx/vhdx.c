@@ -108,9 +108,10 @@ static int read_regions(struct blkdev *base, const struct vhdx_header *header,
 /* ---- log ---- */
 
 /* Gives the view of the file that everything else is read from: `file` itself when there is nothing
- * to replay.  Caller owns *out. */
-static int replay_log(struct blkdev *file, const struct vhdx_header *header, struct blkdev **out,
-                      struct vd_facts *facts, struct vd_err *err)
+ * to replay.  `share` may be NULL.  Caller owns *out. */
+static int replay_log(struct blkdev *file, const struct vhdx_header *header,
+                      struct blk_share *share, struct blkdev **out, struct vd_facts *facts,
+                      struct vd_err *err)
 {
     VD_AUTO(free) uint8_t *bytes = NULL;
     struct vhdx_log log;
@@ -138,7 +139,7 @@ static int replay_log(struct blkdev *file, const struct vhdx_header *header, str
                      "when it had %" PRIu64,
                      file->size, log.flushed_size);
     if (rc == 0)
-        rc = vhdx_replay_new(file, &log, bytes, out, err);
+        rc = vhdx_replay_new(file, &log, bytes, share ? &share->log_left : NULL, out, err);
     if (rc == 0)
         vd_fact_add(facts, VD_FACT_WARNING, "vhdx_log",
                     "the file was not closed properly: its log was replayed in memory (%" PRIu64
@@ -273,7 +274,7 @@ static const char *kind_of(const struct vhdx_metadata *metadata)
 }
 
 /* Everything but the disk.  *out_base: what the rest is read from; the caller's. */
-static int read_structures(struct blkdev *file, struct vhdx_layout *layout,
+static int read_structures(struct blkdev *file, struct blk_share *share, struct vhdx_layout *layout,
                            struct blkdev **out_base, struct image *out, struct vd_err *err)
 {
     VD_AUTO(blk) struct blkdev *base = NULL;
@@ -285,7 +286,7 @@ static int read_structures(struct blkdev *file, struct vhdx_layout *layout,
     if (rc == 0)
         rc = read_header(file, &layout->header, &out->facts, err);
     if (rc == 0)
-        rc = replay_log(file, &layout->header, &base, &out->facts, err);
+        rc = replay_log(file, &layout->header, share, &base, &out->facts, err);
     if (rc || !base)
         return rc;
     rc = read_regions(base, &layout->header, &layout->regions, &out->facts, err);
@@ -309,13 +310,13 @@ static int vhdx_open(struct blkdev *file, const char *name, const struct blk_sou
 {
     VD_AUTO(blk) struct blkdev *base = NULL;
     struct vhdx_layout layout = {0};
-    int rc = read_structures(file, &layout, &base, out, err);
+    struct blk_share *share = source ? source->share : NULL;
+    int rc = read_structures(file, share, &layout, &base, out, err);
 
-    (void)source;
     (void)dir;
     if (rc == 0) {
         add_facts(&layout.header, &layout.metadata, &out->facts);
-        rc = vhdx_disk_new(base, &layout, name, &out->dev, &out->facts, err);
+        rc = vhdx_disk_new(base, &layout, share, name, &out->dev, &out->facts, err);
     }
     return image_named(err, rc, name);
 }
@@ -326,7 +327,7 @@ static int vhdx_identify(struct blkdev *file, const char *name, struct image *ou
     VD_AUTO(blk) struct blkdev *base = NULL;
     struct vhdx_layout layout = {0};
 
-    return image_named(err, read_structures(file, &layout, &base, out, err), name);
+    return image_named(err, read_structures(file, NULL, &layout, &base, out, err), name);
 }
 
 const struct image_format image_format_vhdx = {

@@ -12,6 +12,7 @@
 
 #include "base/facts.h"
 #include "blk/blkdev.h"
+#include "blk/evidence.h"
 
 #define VHDX_MIB           (UINT64_C(1) << 20)
 #define VHDX_HEADER_SIZE   4096u
@@ -185,9 +186,10 @@ int vhdx_log_decode(const uint8_t *log, size_t len, const struct vhdx_guid *guid
                     struct vhdx_log *out, struct vd_err *err);
 
 /* A layer that shows `file` as it is after the replay: evidence is never written.  `log_bytes` is
- * the log itself, from which the data are taken.  Takes a reference of its own to `file`. */
+ * the log itself, from which the data are taken.  *io_left (NULL: no bound): bytes that the layer may
+ * still keep in memory; VD_ELIMIT.  Takes a reference of its own to `file`. */
 int vhdx_replay_new(struct blkdev *file, const struct vhdx_log *log, const uint8_t *log_bytes,
-                    struct blkdev **out, struct vd_err *err);
+                    uint64_t *io_left, struct blkdev **out, struct vd_err *err);
 
 /* ---- the disk ---- */
 
@@ -201,9 +203,11 @@ struct vhdx_layout {
 };
 
 /* The disk of a file of any kind; in a differencing one BLK_ABSENT where the parent answers.  `base` is
- * the file, or the replayed view of it.  Looks once over the BAT and reports to `facts`.  Takes a
- * reference of its own to `base`.  `name` is the file's, for messages. */
-int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, const char *name,
-                  struct blkdev **out, struct vd_facts *facts, struct vd_err *err);
+ * the file, or the replayed view of it.  Looks once over the BAT, as far as `share` (may be NULL)
+ * allows, and reports to `facts`.  Takes a reference of its own to `base`.  `name` is the file's, for
+ * messages. */
+int vhdx_disk_new(struct blkdev *base, const struct vhdx_layout *layout, struct blk_share *share,
+                  const char *name, struct blkdev **out, struct vd_facts *facts,
+                  struct vd_err *err);
 
 #endif

@@ -305,7 +305,7 @@ static void view_equals_model(void **state)
             }
         }
         assert_ok(blk_mem_new(file, sizeof(file), "", &mem, &err));
-        assert_ok(vhdx_replay_new(mem, &log, ring, &dev, &err));
+        assert_ok(vhdx_replay_new(mem, &log, ring, NULL, &dev, &err));
         assert_int_equal(dev->size, MODEL);
         assert_ok(blk_read(dev, 0, got, MODEL, &err));
         assert_memory_equal(got, model, MODEL);
@@ -335,13 +335,13 @@ static void impossible_writes_are_refused(void **state)
 
     (void)state;
     assert_ok(blk_mem_new(ring, 4096, "", &mem, &err));
-    assert_fails(vhdx_replay_new(mem, &log, ring, &dev, &err), VD_ECORRUPT, "not possible");
+    assert_fails(vhdx_replay_new(mem, &log, ring, NULL, &dev, &err), VD_ECORRUPT, "not possible");
     v.off = 4096;
     v.len = UINT64_C(1) << 63;
-    assert_fails(vhdx_replay_new(mem, &log, ring, &dev, &err), VD_ECORRUPT, "not possible");
+    assert_fails(vhdx_replay_new(mem, &log, ring, NULL, &dev, &err), VD_ECORRUPT, "not possible");
     v.len = 4096;
     log.last_size = UINT64_MAX;
-    assert_fails(vhdx_replay_new(mem, &log, ring, &dev, &err), VD_ECORRUPT, "not possible");
+    assert_fails(vhdx_replay_new(mem, &log, ring, NULL, &dev, &err), VD_ECORRUPT, "not possible");
     blk_unref(mem);
 }
 
