@@ -15,6 +15,9 @@ static const char usage[] =
     "  --json        as JSON (the same text as info.json of a mount)\n"
     "  -o OPTIONS    options of vdiskfs(1) for opening: chain=, parent_dir=, ...\n";
 
+/* What each member gives is worth this much waiting; honest chains take a fraction of it. */
+#define SHARE_MAX_MS 5000
+
 static int print_info(const struct vd_case *c, const struct case_context *context, void *arg,
                       struct vd_err *err)
 {
@@ -24,7 +27,7 @@ static int print_info(const struct vd_case *c, const struct case_context *contex
     struct vd_err why = VD_ERR_INIT;
     char *text;
 
-    if (chain_contributions(c->chain, c->point->member, &share, &why))
+    if (chain_contributions(c->chain, c->point->member, SHARE_MAX_MS, &share, &why))
         more.share_missing = why.msg;
     more.share = share;
     text = *json ? case_info_json(c->point, &more) : case_info_text(c->point, &more);

@@ -11,13 +11,15 @@
 #include "base/range.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define WINDOW ((uint64_t)4 << 30)
 
 /* A child that answers for every second sector of a window has 2^22 open ranges: 64 MiB. */
 #define MAX_OPEN ((size_t)1 << 22)
 
-#define MAX_RUNS ((uint64_t)20 << 20)
+/* Runs between two looks at the clock: at most some milliseconds. */
+#define RUNS_PER_LOOK 256
 
 struct range {
     uint64_t off, len;
@@ -33,7 +35,17 @@ struct walk {
     struct contribution *of;
     struct ranges open, next; /* not answered yet; for the next member */
     uint64_t runs;
+    unsigned max_ms;
+    uint64_t end_ms; /* of the clock */
 };
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 static int add_range(struct ranges *r, uint64_t off, uint64_t len, struct vd_err *err)
 {
@@ -65,8 +77,8 @@ static int next_run(struct walk *w, struct blkdev *dev, uint64_t off, uint64_t m
     struct vd_err why = VD_ERR_INIT;
     int rc;
 
-    if (++w->runs > MAX_RUNS)
-        return vd_fail(err, VD_ELIMIT, "more than %d million runs", (int)(MAX_RUNS >> 20));
+    if (w->runs++ % RUNS_PER_LOOK == 0 && now_ms() >= w->end_ms)
+        return vd_fail(err, VD_ELIMIT, "it takes more than %u ms", w->max_ms);
     rc = blk_map(dev, off, max_len, ext, &why);
     if (rc == -VD_ENOMEM) {
         if (err)
@@ -144,10 +156,13 @@ static int count_stored(struct walk *w, size_t member, struct vd_err *err)
     return rc;
 }
 
-int chain_contributions(const struct chain *chain, size_t point, struct contribution **out,
-                        struct vd_err *err)
+int chain_contributions(const struct chain *chain, size_t point, unsigned max_ms,
+                        struct contribution **out, struct vd_err *err)
 {
-    struct walk w = {.chain = chain, .of = calloc(chain->n, sizeof(struct contribution))};
+    struct walk w = {.chain = chain,
+                     .of = calloc(chain->n, sizeof(struct contribution)),
+                     .max_ms = max_ms,
+                     .end_ms = now_ms() + max_ms};
     uint64_t off, size = chain->v[point]->dev->size;
     size_t i;
     int rc = w.of ? 0 : vd_fail(err, VD_ENOMEM, "out of memory");

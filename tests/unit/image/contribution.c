@@ -70,7 +70,7 @@ static int count(const char *const *text, size_t n, size_t point, struct contrib
         v[i] = &image[i];
         assert_ok(blk_new(&text_type, strlen(text[i]) * 65536, "", priv.out, &image[i].dev, &err));
     }
-    rc = chain_contributions(&chain, point, out, out_err);
+    rc = chain_contributions(&chain, point, 60000, out, out_err);
     for (i = 0; i < n; i++)
         blk_unref(image[i].dev);
     return rc;
@@ -135,11 +135,12 @@ static void many_windows(void **state)
     assert_ok(blk_mem_new(bytes, 65536, "", &part[1].dev, &err));
     assert_ok(blk_concat_new(part, 3, "", &dev, &err));
     image.dev = dev;
-    assert_ok(chain_contributions(&chain, 0, &c, &err));
+    assert_ok(chain_contributions(&chain, 0, 60000, &c, &err));
     assert_int_equal(c[0].data, 65536);
     assert_int_equal(c[0].zeros, ((uint64_t)8 << 40) - 65536);
     assert_int_equal(c[0].stored, 65536);
     free(c);
+    assert_fails(chain_contributions(&chain, 0, 0, &c, &err), VD_ELIMIT, "it takes more than 0 ms");
     free(bytes);
     blk_unref(dev);
 }
