@@ -46,6 +46,7 @@ static int spend(struct comparing *c, uint64_t cost)
 static int compare_bytes(struct comparing *c, uint64_t off, size_t len)
 {
     struct vd_err err = VD_ERR_INIT;
+    size_t same = 0;
     unsigned i;
 
     for (i = 0; i < 2; i++)
@@ -53,7 +54,11 @@ static int compare_bytes(struct comparing *c, uint64_t off, size_t len)
             (void)snprintf(c->why, c->why_size, "%s", err.msg);
             return 1;
         }
-    return memcmp(c->buf[0], c->buf[1], len) == 0 ? 0 : differ(c, "contents differ", off);
+    if (memcmp(c->buf[0], c->buf[1], len) == 0)
+        return 0;
+    while (c->buf[0][same] == c->buf[1][same])
+        same++;
+    return differ(c, "contents differ", off + same);
 }
 
 /* One run of both; *out_len moves on.  0, or positive with the reason. */

@@ -343,6 +343,22 @@ static void report_shared(const struct check *check, const char *file, const str
                       GIVE_UP * s->unit);
 }
 
+static void report_unused(const struct check *check, const char *file, const struct space *s)
+{
+    const struct check_place place = {.in_file = true, .file_off = s->first_unused};
+    char ranges[48] = "", first[80] = "";
+
+    if (s->n_unused > 1) {
+        (void)snprintf(ranges, sizeof(ranges), " in %" PRIu64 " ranges", s->n_unused);
+        (void)snprintf(first, sizeof(first), "; the first: %" PRIu64 " bytes at offset %" PRIu64,
+                       s->first_unused_len, s->first_unused);
+    }
+    check_finding(check, CHECK_NOTE, "unreferenced", file, &place,
+                  "%" PRIu64 " bytes%s belong to no structure and are not part of the disk "
+                  "(padding, or what an older state has left)%s",
+                  s->unused, ranges, first);
+}
+
 static void report(const struct check *check, const char *file, const struct space *s)
 {
     report_shared(check, file, s);
@@ -351,15 +367,8 @@ static void report(const struct check *check, const char *file, const struct spa
                       "the file is used in more than %d places far apart: overlaps and unused "
                       "space from offset %" PRIu64 " on were not looked for",
                       MAX_PASSES, s->cut_off);
-    if (s->unused && !s->gave_up) {
-        const struct check_place place = {.in_file = true, .file_off = s->first_unused};
-
-        check_finding(check, CHECK_NOTE, "unreferenced", file, &place,
-                      "%" PRIu64 " bytes in %" PRIu64 " %s belong to nothing; the first: %" PRIu64
-                      " bytes at offset %" PRIu64,
-                      s->unused, s->n_unused, s->n_unused == 1 ? "range" : "ranges",
-                      s->first_unused_len, s->first_unused);
-    }
+    if (s->unused && !s->gave_up)
+        report_unused(check, file, s);
 }
 
 static int run(struct space *s, space_walk_fn *walk, void *ctx, struct vd_err *err)

@@ -77,6 +77,30 @@ static size_t count_facts(const struct chain *chain, const char *key)
 
 /* ---- several files with the identity that is asked for ---- */
 
+/* The place in the message is where they differ, not where the comparison read. */
+static void test_the_byte_that_differs_is_named(void **state)
+{
+    const struct vb_spec spec = {
+        .grains = "dd", .seed = 1, .descriptor = vb_descriptor("a", NULL, NULL, 16, "x.vmdk")};
+    struct vd_err err = VD_ERR_INIT;
+    struct chain *chain = NULL;
+    struct vb_image v;
+    struct world w;
+
+    (void)state;
+    world_make(&w);
+    vb_make(&spec, &v);
+    test_write_file(w.path[0], "copy-a.vmdk", v.p, v.len);
+    v.p[v.len - 1] ^= 1; /* of the last grain */
+    test_write_file(w.path[0], "copy-b.vmdk", v.p, v.len);
+    vb_free(&v);
+    put(&w, 0, "tip.vmdk", ".d", 3, "c", "a", "base.vmdk");
+    world_ready(&w);
+    assert_fails(chain_open(&w.source, "tip.vmdk", NULL, &chain, &err), VD_ECHAIN,
+                 "contents differ at byte 8191 of the disk");
+    world_free(&w);
+}
+
 static void test_unequal_copies(void **state)
 {
     static const char *const listed[] = {"tip.vmdk", "copy-b.vmdk"};
@@ -473,6 +497,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unequal_copies),
+        cmocka_unit_test(test_the_byte_that_differs_is_named),
         cmocka_unit_test(test_copies_that_differ_elsewhere),
         cmocka_unit_test(test_hint_decides),
         cmocka_unit_test(test_unwritten_snapshots),
