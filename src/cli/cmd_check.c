@@ -4,8 +4,8 @@
  *
  * Three sources of findings: what the layers find when they walk their tables (blk_check), the
  * warnings of opening, and the chain itself.  With --read every byte of the reconstructed disk is
- * read once as well.  Exit code 0: sound (notes allowed); 7: an error or a warning; 2: the named file
- * cannot be opened, the report says why.  One thread, besides those of reading.
+ * read once as well.  Exit code 0: sound (notes allowed); 7: an error or a warning; 2 or 3: the named
+ * file cannot be opened, the report says why.  One thread, besides those of reading.
  */
 #include "cli/check_chain.h"
 #include "cli/check_report.h"
@@ -31,7 +31,8 @@ static const char usage[] =
     "  --read        read every byte of the reconstructed disk, too\n"
     "  --json        as JSON (docs/formats/check-json.md)\n"
     "  -o OPTIONS    options of vdiskfs(1) for opening: chain=, parent_dir=, ...\n"
-    "Exit code 0: sound, perhaps with notes; 7: errors or warnings; 2: IMAGE does not open.\n";
+    "Exit code 0: sound, perhaps with notes; 7: errors or warnings; 2, or 3 when a file that\n"
+    "belongs to it is missing: IMAGE does not open.\n";
 
 struct check_job {
     bool json, read;
@@ -272,8 +273,9 @@ static int verdict(const struct check_report *r, const char *image, struct vd_er
 {
     if (!r->n_of[CHECK_ERROR] && !r->n_of[CHECK_WARNING])
         return 0;
-    return vd_fail(err, VD_EDIFF, "%s: %" PRIu64 " errors, %" PRIu64 " warnings", image,
-                   r->n_of[CHECK_ERROR], r->n_of[CHECK_WARNING]);
+    return vd_fail(err, VD_EDIFF, "%s: %" PRIu64 " error%s, %" PRIu64 " warning%s", image,
+                   r->n_of[CHECK_ERROR], r->n_of[CHECK_ERROR] == 1 ? "" : "s",
+                   r->n_of[CHECK_WARNING], r->n_of[CHECK_WARNING] == 1 ? "" : "s");
 }
 
 static int check_image(const struct command_input *input, void *arg, struct vd_err *err)

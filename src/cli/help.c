@@ -189,13 +189,14 @@ void help_man_vdiskctl(FILE *out)
     man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
              "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
              "of sha256sum(1); progress on a terminal.");
-    man_verb(out, "check [--json] [--read] [-o OPTIONS] IMAGE",
-             "Checks the structures of every file of the chain: table entries that pass the end of "
-             "their file, bytes that two structures claim or none, redundant copies that differ, "
-             "links that do not fit; with --read also that every byte of the disk can be read. A "
-             "chain that does not open is checked as far as it does. Exit status 0: sound, "
-             "perhaps with notes; 7: errors or warnings were found; 2: IMAGE itself does not "
-             "open.");
+    man_verb(
+        out, "check [--json] [--read] [-o OPTIONS] IMAGE",
+        "Checks the structures of every file of the chain: table entries that pass the end of "
+        "their file, bytes that two structures claim or none, redundant copies that differ, "
+        "links that do not fit; with --read also that every byte of the disk can be read. A "
+        "chain that does not open is checked as far as it does. Exit status 0: sound, "
+        "perhaps with notes; 7: errors or warnings were found; 2, or 3 when a file that belongs "
+        "to it is missing: IMAGE itself does not open.");
     man_verb(
         out,
         "export --raw [--hash[=NAME,...]] [--partition pN] [--errors stop|zero] [--force] "
@@ -210,10 +211,13 @@ void help_man_vdiskctl(FILE *out)
         "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
         "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
         "nothing that exists is replaced.");
-    man_verb(out, "audit verify LOG",
+    man_verb(out, "audit verify [--json] LOG",
              "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
              "(crash), TORN TAIL, or TAMPERED with the frame concerned.");
-    man_verb(out, "audit show [--json] LOG", "Prints every record of a log.");
+    man_verb(
+        out, "audit show [--json] [--op OP] [--path PREFIX] [--pid PID] LOG",
+        "Prints the records of a log, one per line: all, or those of one operation (READ, OPEN, "
+        "REFUSED, ...), of a path in the mount and what is beneath it, or of one process.");
     man_verb(out, "umount MOUNTPOINT",
              "Unmounts and returns when the program behind the mount has closed its log.");
     (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);

@@ -234,7 +234,7 @@ static const struct option_row option_table[] = {
     {"audit", "DIR", MOUNT, set_audit,
      "Where the log goes: each mount gets a directory of its own in DIR. Default: "
      "/var/log/vdiskfs for root, else $XDG_STATE_HOME/vdiskfs or ~/.local/state/vdiskfs. Must not "
-     "lie in an evidence directory or below the mount point."},
+     "lie in or below an evidence directory or below the mount point."},
     {"evidence_id", "TEXT", MOUNT, set_evidence_id, "Evidence number, for the log."},
     {"case_id", "TEXT", MOUNT, set_case_id, "Case number, for the log."},
     {"examiner", "TEXT", MOUNT, set_examiner, "Who works, for the log."},

@@ -165,6 +165,10 @@ def refused(case):
         file.write(bytes(8))
     _, found = check(image, code=2)
     assert ids(found, "error") == {"cannot_open"}
+    run("qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", os.path.join(folder, "f.vmdk"), "1M")
+    os.unlink(os.path.join(folder, "f-flat.vmdk"))
+    _, found = check(os.path.join(folder, "f.vmdk"), code=3)
+    assert ids(found, "error") == {"cannot_open"}
     assert run(VDISKCTL, "check", os.path.join(folder, "none"), check=False).returncode == 2
     assert run(VDISKCTL, "check", check=False).returncode == 1
     assert run(VDISKCTL, "check", "--nonsense", image, check=False).returncode == 1
