@@ -25,10 +25,32 @@
 /* Files of one identity that are compared. */
 #define MAX_CANDIDATES 8
 
+/* Does the list have this reason already, as a whole? */
+static bool is_given(const struct chain_walk *w, const char *reason)
+{
+    size_t len = strlen(reason);
+    const char *at = w->reasons.p;
+
+    for (; at && (at = strstr(at, reason)) != NULL; at++)
+        if ((at == w->reasons.p || (at - w->reasons.p > 2 && strncmp(at - 2, "; ", 2) == 0)) &&
+            (!at[len] || strncmp(at + len, "; ", 2) == 0))
+            return true;
+    return false;
+}
+
+/* A file can be tried twice, by name and by identity; errors of opening begin with its name. */
 static void add_reason(struct chain_walk *w, const char *name, const char *why)
 {
+    bool named = strncmp(why, name, strlen(name)) == 0 && strncmp(why + strlen(name), ": ", 2) == 0;
+    VD_AUTO(free) char *reason = NULL;
+    struct vd_str s = VD_STR_INIT;
+
+    vd_str_addf(&s, "%s%s%s", named ? "" : name, named ? "" : ": ", why);
+    reason = vd_str_take(&s);
+    if (reason && is_given(w, reason))
+        return;
     if (++w->n_reasons <= MAX_REASONS)
-        vd_str_addf(&w->reasons, "%s%s: %s", w->n_reasons > 1 ? "; " : "", name, why);
+        vd_str_addf(&w->reasons, "%s%s", w->n_reasons > 1 ? "; " : "", reason ? reason : name);
 }
 
 /* "cid:12345678", or "uuid:… or uuid:…". */

@@ -77,6 +77,29 @@ static size_t count_facts(const struct chain *chain, const char *key)
 
 /* ---- several files with the identity that is asked for ---- */
 
+/* A parent that is there and does not open: its reason is given once, with its name once. */
+static void test_a_reason_is_given_once(void **state)
+{
+    struct vd_err err = VD_ERR_INIT;
+    struct chain *chain = NULL;
+    const char *found;
+    struct world w;
+
+    (void)state;
+    world_make(&w);
+    put_text(&w, 0, "base.vmdk",
+             "# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\n"
+             "createType=\"monolithicFlat\"\nRW 16 FLAT \"gone-flat.vmdk\" 0\n");
+    put(&w, 0, "tip.vmdk", ".d", 3, "c", "a", "base.vmdk");
+    world_ready(&w);
+    assert_fails(chain_open(&w.source, "tip.vmdk", NULL, &chain, &err), VD_ECHAIN,
+                 "): base.vmdk: extent 1: ");
+    found = strstr(err.msg, "gone-flat.vmdk");
+    assert_non_null(found);
+    assert_null(strstr(found + 1, "base.vmdk: extent 1"));
+    world_free(&w);
+}
+
 /* The place in the message is where they differ, not where the comparison read. */
 static void test_the_byte_that_differs_is_named(void **state)
 {
@@ -498,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unequal_copies),
         cmocka_unit_test(test_the_byte_that_differs_is_named),
+        cmocka_unit_test(test_a_reason_is_given_once),
         cmocka_unit_test(test_copies_that_differ_elsewhere),
         cmocka_unit_test(test_hint_decides),
         cmocka_unit_test(test_unwritten_snapshots),
