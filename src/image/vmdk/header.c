@@ -133,6 +133,15 @@ int vmdk_footer_validate(const struct vmdk_header *header, const struct vmdk_hea
                        " sectors, grain %" PRIu64 " and %" PRIu64 ")",
                        footer->capacity_sectors, header->capacity_sectors, footer->grain_sectors,
                        header->grain_sectors);
+    /* a footer without a descriptor's place is usual; another place is not */
+    if (footer->descriptor_off_sectors &&
+        (footer->descriptor_off_sectors != header->descriptor_off_sectors ||
+         footer->descriptor_sectors != header->descriptor_sectors))
+        return vd_fail(err, VD_ECORRUPT,
+                       "footer: says that the descriptor is %" PRIu64 " sectors at sector %" PRIu64
+                       ", the header %" PRIu64 " at %" PRIu64,
+                       footer->descriptor_sectors, footer->descriptor_off_sectors,
+                       header->descriptor_sectors, header->descriptor_off_sectors);
     return 0;
 }
 

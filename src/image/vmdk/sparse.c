@@ -446,8 +446,9 @@ static int check_footer_dir(struct blkdev *file, const struct vmdk_header *foote
     return 0;
 }
 
+/* *out_differs: a sound footer stands there and says something else than the header. */
 static int decode_footer(const uint8_t *bytes, uint64_t off, const struct vmdk_header *header,
-                         struct vmdk_header *out, struct vd_err *err)
+                         struct vmdk_header *out, bool *out_differs, struct vd_err *err)
 {
     struct vmdk_marker marker;
     int rc;
@@ -461,12 +462,15 @@ static int decode_footer(const uint8_t *bytes, uint64_t off, const struct vmdk_h
     rc = vmdk_header_decode(bytes + VMDK_SECTOR, VMDK_SECTOR, out, err);
     if (rc)
         return vd_prefix(err, rc, "footer");
-    return vmdk_footer_validate(header, out, err);
+    rc = vmdk_footer_validate(header, out, err);
+    *out_differs = rc && out->gd_off_sectors != VMDK_GD_AT_END && !vmdk_header_validate(out, NULL);
+    return rc;
 }
 
 /* The footer of a stream: marker, footer, end-of-stream marker (VDF 5.0: "the last two sectors"). */
 static int read_footer(struct blkdev *file, const struct vmdk_header *header,
-                       struct vmdk_header *out, struct vd_facts *facts, struct vd_err *err)
+                       struct vmdk_header *out, bool *out_differs, struct vd_facts *facts,
+                       struct vd_err *err)
 {
     uint8_t bytes[2 * VMDK_SECTOR];
     uint64_t off = 0, behind;
@@ -478,7 +482,7 @@ static int read_footer(struct blkdev *file, const struct vmdk_header *header,
         return vd_fail(err, VD_ECORRUPT, "footer: the file ends before it");
     rc = blk_read(file, off - VMDK_SECTOR, bytes, sizeof(bytes), err);
     if (rc == 0)
-        rc = decode_footer(bytes, off, header, out, err);
+        rc = decode_footer(bytes, off, header, out, out_differs, err);
     if (rc == 0)
         rc = check_footer_dir(file, out, off, err);
     if (rc)
@@ -498,15 +502,17 @@ static int read_footer(struct blkdev *file, const struct vmdk_header *header,
 }
 
 /* Takes over what the footer says.  A stream whose footer is lost can still be followed by its markers
- * (tables_open.c): its directory offset stays VMDK_GD_AT_END. */
+ * (tables_open.c): its directory offset stays VMDK_GD_AT_END.  A footer that contradicts the header is
+ * refused: one of them would give another disk, and nothing tells which. */
 static int follow_footer(struct blkdev *file, struct vmdk_header *header, struct vd_facts *facts,
                          struct vd_err *err)
 {
     struct vd_err why = VD_ERR_INIT;
     struct vmdk_header footer;
-    int rc = read_footer(file, header, &footer, facts, &why);
+    bool differs = false;
+    int rc = read_footer(file, header, &footer, &differs, facts, &why);
 
-    if (rc && (rc == -VD_ENOMEM || !(header->flags & VMDK_FLAG_MARKERS))) {
+    if (rc && (rc == -VD_ENOMEM || differs || !(header->flags & VMDK_FLAG_MARKERS))) {
         if (err)
             *err = why;
         return rc;

@@ -282,22 +282,16 @@ static int walk_stream(struct vmdk_tables *t, const struct vmdk_header *h, uint6
     return 0;
 }
 
-/* If the directory and the first table of a stream have their markers, all must have them. */
+/* If the directory of a stream has its marker, all tables must have theirs ("every block of metadata",
+ * VDF 5.0); also the only one, whose entry may be what is wrong. */
 static void expect_markers(struct vmdk_tables *t)
 {
-    struct vmdk_source source = {.kind = VMDK_PLACE_ABSENT};
     bool marked = false;
-    uint64_t table;
 
     if (!t->g.markers || t->n_dirs != 1 || !t->dir[0].whole ||
-        vmdk_tables_has_marker(t->file, t->dir[0].off, VMDK_MARKER_DIR, &marked, NULL) || !marked)
+        vmdk_tables_has_marker(t->file, t->dir[0].off, VMDK_MARKER_DIR, &marked, NULL))
         return;
-    for (table = 0; table < t->g.gd_entries && source.kind != VMDK_PLACE_DATA; table++)
-        if (vmdk_tables_source(t, table, &source, NULL))
-            return;
-    if (source.kind == VMDK_PLACE_DATA &&
-        vmdk_tables_has_marker(t->file, source.off[0], VMDK_MARKER_TABLE, &marked, NULL) == 0)
-        t->marked = t->g.stream_tables = marked;
+    t->marked = t->g.stream_tables = marked;
 }
 
 int vmdk_tables_load(struct vmdk_tables *t, const struct vmdk_header *h, struct vmdk_shared *shared,

@@ -448,16 +448,18 @@ static void test_footers(void **state)
         size_t off;
         unsigned width;
         uint64_t value;
-        const char *message; /* of the warning: the stream itself still tells everything */
+        const char *message; /* of the warning: the stream itself still tells everything … */
+        bool refused;        /* … or of the error: a sound footer that contradicts the header */
     } cases[] = {
         {0, 4, 0x564d4442, "signature"},
         {56, 8, UINT64_MAX, "further footer"},
-        {12, 8, 64, "does not agree"},
-        {20, 8, 16, "does not agree"},
-        {44, 4, 8, "does not agree"},
+        {12, 8, 64, "does not agree", true},
+        {20, 8, 16, "does not agree", true},
+        {44, 4, 8, "does not agree", true},
         {77, 2, 0, "does not agree"},
-        {4, 4, 1, "does not agree"},
-        {8, 4, 0x10001, "does not agree"},
+        {4, 4, 1, "does not agree", true},
+        {8, 4, 0x10001, "does not agree", true},
+        {28, 8, 2, "says that the descriptor is", true},
         {56, 8, 100000, "does not lie before the footer"},
         {56, 8, UINT64_C(1) << 63, "does not lie before the footer"},
         {56, 8, 0, "does not lie before the footer"},
@@ -480,6 +482,12 @@ static void test_footers(void **state)
         field = p + (v.footer + cases[i].off);
         assert_true(get_le(field, cases[i].width) != cases[i].value);
         put_le(field, cases[i].width, cases[i].value);
+        if (cases[i].refused) {
+            assert_fails(vb_open(p, v.len, "x.vmdk", &image, &err), VD_ECORRUPT, cases[i].message);
+            free(p);
+            vb_free(&v);
+            continue;
+        }
         assert_ok(vb_open(p, v.len, "x.vmdk", &image, &err));
         if (!vb_has_fact(image, VD_FACT_WARNING, cases[i].message) ||
             !vb_has_fact(image, VD_FACT_WARNING, "nothing is missing"))
