@@ -34,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUDGET     700u /* cases of one kind in a usual run */
+#define BUDGET     1250u /* cases of one kind in a usual run */
 #define CPU_MAX    2.0
 #define MEMORY_MAX (256u << 10) /* KiB */
 #define WHOLE_DISK (1u << 20)   /* disks up to this size are compared wholly */

@@ -101,7 +101,9 @@ static void put_header(const struct hosted *h, uint64_t off, const char *what, u
     wr_le(f, defines, N("desc_size"), off + 36, 8, h->desc_sectors);
     wr_le(f, defines, N("n_gtes"), off + 44, 4, h->n_gtes);
     wr_le(f, defines, N("rgd_offset"), off + 48, 8, h->gd_at[1])->encoding = WR_ENC_SECTORS;
-    wr_le(f, defines, N("gd_offset"), off + 56, 8, gd)->encoding = WR_ENC_SECTORS;
+    /* any other value than "at the end" says that there is no footer: then the file is another one */
+    wr_le(f, gd == GD_AT_END ? WR_ROLE_DEFINES : defines, N("gd_offset"), off + 56, 8, gd)
+        ->encoding = WR_ENC_SECTORS;
     wr_le(f, WR_ROLE_IGNORED, N("overhead"), off + 64, 8, h->overhead);
     wr_le(f, WR_ROLE_IGNORED, N("unclean"), off + 72, 1, 0);
     wr_put(f, off + 73, "\n \r\n", 4);
