@@ -66,12 +66,24 @@ static void wanted_text(const struct image *child, char *dst, size_t size)
 
 /* ---- judging one file ---- */
 
+/* XenServer puts differencing VHDs on raw disks: the parent's UUID is all zeros then, and a raw disk has no
+ * identity either.  Only the user can say that the two belong together. */
+static bool is_raw_parent(const struct image *child, const struct image *parent)
+{
+    return child->format == &image_format_vhd && !child->parent_identity[0][0] &&
+           parent->format == &image_format_raw;
+}
+
 static void reason_misfit(struct chain_walk *w, const struct image *image)
 {
     const struct image *child = chain_last(w->chain);
     char why[IMAGE_ID_MAX + 120];
 
-    if (image->format != child->format)
+    if (is_raw_parent(child, image))
+        (void)snprintf(why, sizeof(why),
+                       "is a raw file, as XenServer uses them, but nothing in the two files proves "
+                       "that it is the one (unverified_chain takes it)");
+    else if (image->format != child->format)
         (void)snprintf(
             why, sizeof(why), "is a %s file, %s; a %s file can only have one of its kind",
             image->format->name, chain_identity_or_none(image->identity), child->format->name);
@@ -454,8 +466,10 @@ void chain_link_report(struct chain *chain)
                     parent->name, parent->identity);
     if (child->format != parent->format)
         vd_fact_add(&chain->facts, VD_FACT_WARNING, "mixed_formats",
-                    "%s is a %s file, its parent %s a %s file: no product makes such a chain",
-                    child->name, child->format->name, parent->name, parent->format->name);
+                    "%s is a %s file, its parent %s a %s file: %s", child->name,
+                    child->format->name, parent->name, parent->format->name,
+                    is_raw_parent(child, parent) ? "XenServer alone makes such chains"
+                                                 : "no product makes such a chain");
     report_times(chain, child, parent);
     if (child->dev->size < parent->dev->size)
         vd_fact_add(&chain->facts, VD_FACT_WARNING, "disk_shrunk",

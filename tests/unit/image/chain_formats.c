@@ -131,6 +131,51 @@ static void test_mixed_formats(void **state)
     wr_dir_clear(&dir);
 }
 
+/* XenServer: a VHD on a raw disk has no UUID of its parent.  The reason says so, and the user can insist. */
+static void test_raw_parent(void **state)
+{
+    const struct chain_options unverified = {.unverified = true};
+    const struct wr_spec raw = {
+        .kind = WR_RAW, .name = "disk.img", .size = SIZE, .id = 1, .runs = some, .n_runs = 2};
+    const struct wr_spec base = {.kind = WR_VHD_DYNAMIC,
+                                 .name = "disk.img",
+                                 .size = SIZE,
+                                 .id = 1,
+                                 .runs = some,
+                                 .n_runs = 2};
+    const struct wr_spec child = {.kind = WR_VHD_DIFF,
+                                  .name = "child.vhd",
+                                  .size = SIZE,
+                                  .id = 2,
+                                  .runs = other,
+                                  .n_runs = 1,
+                                  .parent = &base,
+                                  .knobs = {.creator = "tap"}};
+    struct vd_err err = VD_ERR_INIT;
+    const struct wr_mark *uuid;
+    struct chain *chain = NULL;
+    struct wr_dir dir = {0};
+    struct blk_source source;
+    struct wr_file *file;
+
+    (void)state;
+    wr_build(&raw, &dir);
+    file = wr_build(&child, &dir);
+    uuid = wr_mark_named(file, "dynamic.parent_uuid", 0);
+    memset(file->bytes + uuid->off, 0, 16);
+    wr_fix_checksums(file);
+    wr_source(&dir, &source);
+    assert_fails(chain_open(&source, "child.vhd", NULL, &chain, &err), VD_ECHAIN,
+                 "disk.img: is a raw file, as XenServer uses them, but nothing in the two files "
+                 "proves that it is the one");
+    assert_ok(chain_open(&source, "child.vhd", &unverified, &chain, &err));
+    assert_true(has_fact(chain, "unverified", "used because unverified_chain was given"));
+    assert_true(has_fact(chain, "mixed_formats", "XenServer alone makes such chains"));
+    check_disk(chain, &child);
+    chain_free(chain);
+    wr_dir_clear(&dir);
+}
+
 /* VMware puts any kind of VMDK on any other. */
 static void test_kinds_of_vmdk(void **state)
 {
@@ -176,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_stamps),
         cmocka_unit_test(test_mixed_formats),
+        cmocka_unit_test(test_raw_parent),
         cmocka_unit_test(test_kinds_of_vmdk),
     };
 
