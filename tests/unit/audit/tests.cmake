@@ -3,8 +3,7 @@ vd_unit_test(audit/record LIBRARIES vd_audit)
 vd_unit_test(audit/session LIBRARIES vd_audit)
 vd_unit_test(audit/ring LIBRARIES vd_audit)
 vd_unit_test(audit/failure LIBRARIES vd_audit)
-vd_unit_test(audit/show LIBRARIES vd_audit PkgConfig::JANSSON
-             SOURCES ${CMAKE_SOURCE_DIR}/src/cli/cmd_audit.c)
+vd_unit_test(audit/show LIBRARIES vd_cli)
 
 # Run by hand: records per second.
 add_executable(bench_audit_ring ${CMAKE_CURRENT_LIST_DIR}/bench_ring.c)
