@@ -15,9 +15,10 @@ struct wr_compare {
     const struct wr_spec *spec; /* the point's tip: what the device must read as */
     struct blkdev *dev;
     struct wr_range may_fail; /* reads may fail here … */
-    const uint8_t *fail_map;  /* … and where this has a 1, one byte per 512-byte sector; may be NULL */
-    struct wr_range any;      /* … and give anything here (content that nothing protects) */
-    struct wr_range alt;      /* here each sector may instead be what alt_state says: … */
+    const uint8_t
+        *fail_map;       /* … and where this has a 1, one byte per 512-byte sector; may be NULL */
+    struct wr_range any; /* … and give anything here (content that nothing protects) */
+    struct wr_range alt; /* here each sector may instead be what alt_state says: … */
     enum wr_state
         alt_state; /* … WR_ZEROS, or WR_ABSENT in member alt_member: what its parents have */
     unsigned alt_member;      /* 0 = the tip */
