@@ -50,15 +50,15 @@ void check_report_section(struct check_report *report, size_t section)
 static bool make_room(void *array, size_t n, size_t *cap, size_t element)
 {
     size_t more = *cap ? 2 * *cap : 64;
-    void *p;
+    void *old, *grown;
 
     if (n < *cap)
         return true;
-    memcpy(&p, array, sizeof(p));
-    p = realloc(p, more * element);
-    if (!p)
-        return false;
-    memcpy(array, &p, sizeof(p));
+    memcpy(&old, array, sizeof(old));
+    grown = realloc(old, more * element);
+    if (!grown)
+        return false; /* the array keeps the old one */
+    memcpy(array, &grown, sizeof(grown));
     *cap = more;
     return true;
 }
