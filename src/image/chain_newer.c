@@ -145,9 +145,9 @@ static int report_branch(struct newer *s, size_t end, struct vd_err *err)
     VD_AUTO(free) size_t *path = NULL;
     VD_AUTO(free) char *owned = NULL;
     struct vd_str text = VD_STR_INIT;
-    size_t n = 0, n_left, at;
+    size_t n = 1, n_left, at; /* `end` itself is the first */
 
-    for (at = end; at != CHAIN_NONE; at = s->from[at])
+    for (at = s->from[end]; at != CHAIN_NONE; at = s->from[at])
         n++;
     n_left = n;
     path = calloc(n, sizeof(*path));
