@@ -77,7 +77,7 @@ static int learn_names(struct vm *vm, struct vd_err *err)
 {
     const struct chain *chain = vm->w->chain;
     bool ok = true;
-    size_t i, n = 0;
+    size_t i, n = 1; /* never nothing, whatever the chain */
     unsigned k;
 
     for (i = 0; i < chain->n; i++)
