@@ -22,9 +22,6 @@
 #define CHECK_BYTES  (4u << 20)
 #define CHECK_CHUNK  ((size_t)32 << 10)
 
-/* Bytes that locators, padding and an alignment of the first block may take. */
-#define VHD_MAX_UNCLAIMED (UINT64_C(64) << 10)
-
 struct scan {
     uint64_t allocated, bad, first_bad;
     uint64_t end;                  /* where the last good block ends, bytes */
@@ -167,8 +164,10 @@ static void scan_window(struct vhd_disk *disk, uint64_t first, size_t n, struct 
     }
 }
 
-/* A dynamic header whose checksum is wrong is believed only when the blocks of its table fill the file:
- * a table looked for in the wrong place has none, or others, and would show a parent's old data. */
+/* A dynamic header whose checksum is wrong is believed only when its table stands right behind it, where
+ * every known producer puts it, and the table's blocks fill the file but for less than a block
+ * (locators, alignment).  A table looked for in the wrong place has no blocks, or others, and would
+ * show a parent's old data. */
 static int check_fill(const struct vhd_disk *disk, const struct scan *scan, struct vd_err *err)
 {
     uint64_t whole = (uint64_t)disk->bitmap_len + disk->block_size;
@@ -179,12 +178,12 @@ static int check_fill(const struct vhd_disk *disk, const struct scan *scan, stru
     if (used < disk->header_offset + VHD_HEADER_SIZE)
         used = disk->header_offset + VHD_HEADER_SIZE;
     used += scan->allocated * whole; /* 2^24 entries (VD_MAX_VHD_BAT) of VHD_MAX_BLOCK: 2^52 */
-    if (scan->bad || scan->unread || used > disk->data_end ||
-        disk->data_end - used >= whole + VHD_MAX_UNCLAIMED)
+    if (disk->table_offset != disk->header_offset + VHD_HEADER_SIZE || scan->bad || scan->unread ||
+        used > disk->data_end || disk->data_end - used >= whole)
         return vd_fail(err, VD_ECORRUPT,
-                       "dynamic disk header: the checksum is wrong, and the %" PRIu64
-                       " blocks of the table that it names do not fill the file",
-                       scan->allocated);
+                       "dynamic disk header: the checksum is wrong, and the table that it names "
+                       "(offset %" PRIu64 ", %" PRIu64 " blocks) does not fit the file",
+                       disk->table_offset, scan->allocated);
     return 0;
 }
 
