@@ -201,10 +201,11 @@ struct wr_spec {
     const char *name; /* the file that is opened; extents are named after it */
     uint64_t size;    /* bytes of the disk, multiple of the sector size */
     uint32_t sector;  /* VHDX: logical sector size, 512 or 4096; 0 = 512.  Elsewhere 512 */
-    uint32_t unit;    /* grain or block, bytes; 0 = 64 KiB (VMDK; 4 KiB COWD and seSparse … see
-                         wr_unit), 2 MiB (VHD), 1 MiB (VHDX) */
-    uint64_t id;      /* CID, UUID or GUID is made of it; give every member another one */
-    int64_t time;     /* VHD: time stamp, seconds since 1970; 0 = made of the id */
+    uint32_t
+        unit; /* grain or block, bytes; 0 = 64 KiB (hosted VMDK), 512 (COWD), 4 KiB (seSparse), 2 MiB
+                         (VHD), 1 MiB (VHDX) */
+    uint64_t id;  /* CID, UUID or GUID is made of it; give every member another one */
+    int64_t time; /* VHD: time stamp, seconds since 1970; 0 = made of the id */
     const struct wr_run *runs;
     size_t n_runs;
     const struct wr_extent
