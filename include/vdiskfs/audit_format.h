@@ -22,7 +22,7 @@
 #define AUDIT_MAX_PAYLOAD  16320 /* AUDIT_MAX_EXT slots */
 #define AUDIT_MAX_FRAME    65535
 #define AUDIT_FRAME_MAGIC  "VDAF"
-#define AUDIT_FRAME_HEADER 128
+#define AUDIT_FRAME_HEADER 192
 
 /* Record: offsets of the fields in its first slot. */
 enum audit_record_field {
@@ -57,15 +57,24 @@ enum audit_frame_field {
     AUDIT_H_TOTAL = 40,     /* u64 records in all frames up to and with this one */
     AUDIT_H_T_FIRST = 48,   /* i64 ns, smallest AUDIT_R_REAL of the records */
     AUDIT_H_T_LAST = 56,    /* i64 ns, largest */
-    AUDIT_H_EPOCH = 64,     /* u32 key epoch (0: unsigned log) */
+    AUDIT_H_EPOCH = 64,     /* u32 key epoch, from 1 */
     AUDIT_H_SEGMENT = 68,   /* u32 number of the segment file that holds this frame */
     AUDIT_H_SESSION = 72,   /* 16 bytes, UUID of the session */
     AUDIT_H_CRC = 88,       /* u32 CRC-32C of the header with this field zero */
     AUDIT_H_RESERVED = 92,  /* 4 bytes, zero */
-    AUDIT_H_PREV = 96       /* 32 bytes, leaf hash of the frame before; zero in frame 0 */
+    AUDIT_H_PREV = 96,      /* 32 bytes, leaf hash of the frame before; zero in frame 0 */
+    AUDIT_H_KEY = 128,      /* 32 bytes, Ed25519 public key of the epoch */
+    AUDIT_H_NEXT = 160 /* 32 bytes, the next epoch's key when this frame ends its epoch, else 0 */
 };
 
-#define AUDIT_FRAME_CLOSE (1u << 0) /* holds the close record; no frame may follow */
+#define AUDIT_FRAME_CLOSE     (1u << 0) /* holds the close record; no frame may follow */
+#define AUDIT_FRAME_HEARTBEAT (1u << 1) /* no records: nothing happened; T_FIRST = T_LAST = when */
+#define AUDIT_FRAME_RECOVERED (1u << 2) /* first of a recovery: a key of its own, after a crash */
+
+/* Files beside the segments. */
+#define AUDIT_CHECKPOINTS "checkpoints" /* signed notes, one after the other */
+#define AUDIT_KEY_FILE    "key.pub"     /* key of the first epoch, "NAME+ID+BASE64" */
+#define AUDIT_ORIGIN      "vdiskfs/"    /* + UUID: origin of the notes and name of the keys */
 
 /* Ring file: a header of AUDIT_RING_HEADER bytes, then the slots.  The slot of sequence number s is
  * s modulo the number of slots.  The first 8 bytes of a slot that holds nothing are zero. */
@@ -103,6 +112,9 @@ enum audit_op {
     AUDIT_POLICY = 10,
     AUDIT_LOST = 11, /* slots that a process claimed and died before completing: no answer
                                 was sent for them.  LEN = slots, this record's own; TEXT = why */
+    AUDIT_RECOVERED =
+        12,          /* first record after a crash: OFF = first sequence number recovered, LEN =
+                             records recovered, TEXT = by whom and what was found */
     AUDIT_PROC = 16, /* OFF = process id to be used in PROC of later records; PID, …, EXE */
     /* accesses; OBJ = node, PATH = where in the mount */
     AUDIT_LOOKUP = 32, /* OBJ = directory, NAME; OFF = node found */
@@ -169,7 +181,8 @@ enum audit_tag {
     AUDIT_T_PURPOSE = 44,
     AUDIT_T_WITNESS = 45,
     AUDIT_T_PREVIOUS = 46, /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
-    AUDIT_T_MODE = 47      /* audit mode in force: "requests" */
+    AUDIT_T_MODE = 47,     /* audit mode in force: "requests" */
+    AUDIT_T_PREVIOUS_NOTE = 48 /* last checkpoint of that session, the whole signed note */
 };
 
 /* How a session ended; RESULT of the close record is 0 for CLEAN, else this number negated. */
@@ -177,7 +190,8 @@ enum audit_close_reason {
     AUDIT_CLOSE_CLEAN = 0,
     AUDIT_CLOSE_SIGNAL = 1,
     AUDIT_CLOSE_WORKER_DIED = 2,
-    AUDIT_CLOSE_FAILED = 3 /* the mount never became usable */
+    AUDIT_CLOSE_FAILED = 3,   /* the mount never became usable */
+    AUDIT_CLOSE_RECOVERED = 4 /* closed by a recovery after a crash */
 };
 
 #endif

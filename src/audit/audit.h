@@ -84,6 +84,14 @@ struct audit_config {
     unsigned seal_ms;       /* longest time a record stays unsealed; 0 = default 100 */
     unsigned sync_ms;       /* longest time a frame stays unsynced; 0 = default 1000 */
     uint64_t segment_bytes; /* a new segment file begins after this many; 0 = default 1 GiB */
+    unsigned epoch_ms;      /* a key signs for this long; 0 = default 60,000 */
+    uint64_t epoch_records; /* … or so many records; 0 = default 1,000,000 */
+    unsigned heartbeat_ms;  /* an idle log gets a frame this often; 0 = default 60,000 */
+    const char *lab_key; /* file of a laboratory's key that signs the first checkpoint; or NULL */
+    /* Called with every checkpoint (signed note, NUL-terminated) once it is in its file, on the
+     * audit thread or in audit_close: must be quick.  May be NULL. */
+    void (*anchor)(void *ctx, const char *note);
+    void *anchor_ctx;
 };
 
 /* Default directory: /var/log/vdiskfs for root, $XDG_STATE_HOME/vdiskfs or
@@ -98,6 +106,10 @@ int audit_open(const struct audit_config *config, struct audit_writer **out_writ
 /* Path of the session directory (borrowed) and its id (a UUID string). */
 const char *audit_session_dir(const struct audit_writer *writer);
 const char *audit_session_id(const struct audit_writer *writer);
+
+/* Key of the first epoch as "NAME+ID+BASE64": what the verifier must be given from outside to
+ * know that the log is this one.  Valid until audit_start; `out` has 192 bytes. */
+void audit_first_key(const struct audit_writer *writer, char out[192]);
 
 /* Room for the text of AUDIT_T_PREVIOUS: UUID, frames, leaf hash, NUL. */
 #define AUDIT_PREVIOUS_TEXT (36 + 1 + 20 + 1 + 64 + 1)

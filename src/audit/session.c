@@ -2,7 +2,7 @@
 /*
  * The files of a session: directory, ring, segments; opening and closing the log.
  *
- *   DIR/<uuid>/ring.wal  000000.vlog  000001.vlog …
+ *   DIR/<uuid>/ring.wal  000000.vlog  000001.vlog …  checkpoints  key.pub
  *
  * The UUID is of version 7 (RFC 9562, section 5.7): it begins with the time, so names sort by it.
  * Everything is created exclusively beneath descriptors of the directories.  The ring's file is
@@ -29,11 +29,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEFAULT_RING    ((size_t)16 << 20)
-#define DEFAULT_SEAL_MS 100
-#define DEFAULT_SYNC_MS 1000
-#define DEFAULT_SEGMENT (UINT64_C(1) << 30)
-#define CLOSE_GRACE_NS  UINT64_C(2000000000)
+#define DEFAULT_RING          ((size_t)16 << 20)
+#define DEFAULT_SEAL_MS       100
+#define DEFAULT_SYNC_MS       1000
+#define DEFAULT_SEGMENT       (UINT64_C(1) << 30)
+#define DEFAULT_EPOCH_MS      60000
+#define DEFAULT_EPOCH_RECORDS 1000000
+#define DEFAULT_HEARTBEAT_MS  60000
+#define CLOSE_GRACE_NS        UINT64_C(2000000000)
 
 /* ---- directories ---- */
 
@@ -234,6 +237,7 @@ static void writer_free(struct audit_writer *w)
     close_fd(&w->ring_fd);
     close_fd(&w->dir_fd);
     close_fd(&w->base_fd);
+    checkpoint_clear(w);
     vd_sha256_free(w->sha);
     (void)pthread_mutex_destroy(&w->ring.lock);
     (void)pthread_mutex_destroy(&w->inline_lock);
@@ -253,6 +257,10 @@ static void discard(struct audit_writer *w)
             (void)unlinkat(w->dir_fd, name, 0);
         if (w->ring.shared || w->ring_fd >= 0)
             (void)unlinkat(w->dir_fd, RING_NAME, 0);
+        if (w->checkpoints_fd >= 0) {
+            (void)unlinkat(w->dir_fd, AUDIT_CHECKPOINTS, 0);
+            (void)unlinkat(w->dir_fd, AUDIT_KEY_FILE, 0);
+        }
         (void)unlinkat(w->base_fd, w->id, AT_REMOVEDIR);
     }
     writer_free(w);
@@ -265,11 +273,17 @@ static struct audit_writer *writer_new(const struct audit_config *config)
 
     if (!w)
         return NULL;
-    w->base_fd = w->dir_fd = w->ring_fd = w->segment_fd = -1;
+    w->base_fd = w->dir_fd = w->ring_fd = w->segment_fd = w->checkpoints_fd = -1;
     w->ring.lifeline[0] = w->ring.lifeline[1] = -1;
     /* A quarter is left for waking up, hashing and writing. */
     w->seal_ns = (uint64_t)seal_ms * 750000;
     w->sync_ns = (uint64_t)(config->sync_ms ? config->sync_ms : DEFAULT_SYNC_MS) * 1000000;
+    w->epoch_ns = (uint64_t)(config->epoch_ms ? config->epoch_ms : DEFAULT_EPOCH_MS) * 1000000;
+    w->epoch_records = config->epoch_records ? config->epoch_records : DEFAULT_EPOCH_RECORDS;
+    w->heartbeat_ns =
+        (uint64_t)(config->heartbeat_ms ? config->heartbeat_ms : DEFAULT_HEARTBEAT_MS) * 1000000;
+    w->anchor = config->anchor;
+    w->anchor_ctx = config->anchor_ctx;
     w->head_limit = UINT64_MAX;
     w->segment_max = config->segment_bytes ? config->segment_bytes : DEFAULT_SEGMENT;
     (void)pthread_mutex_init(&w->ring.lock, NULL);
@@ -297,6 +311,8 @@ int audit_open(const struct audit_config *config, struct audit_writer **out_writ
     if (rc == 0)
         rc = open_ring(w, config->ring_bytes ? config->ring_bytes : DEFAULT_RING, err);
     if (rc == 0)
+        rc = checkpoint_open(w, config->lab_key, err);
+    if (rc == 0)
         rc = open_segment(w, err);
     if (rc) {
         discard(w);
@@ -317,11 +333,18 @@ const char *audit_session_id(const struct audit_writer *writer)
     return writer->id;
 }
 
+void audit_first_key(const struct audit_writer *writer, char out[192])
+{
+    _Static_assert(NOTE_KEY_TEXT <= 192, "room for a key");
+    note_key_text(note_signer_key(writer->signer), out);
+}
+
 void audit_forget_writer(struct audit_writer *w)
 {
     w->ring.worker = true;
     w->ring.writer = NULL;
     close_fd(&w->ring.lifeline[0]);
+    checkpoint_clear(w);
     close_fd(&w->segment_fd);
     close_fd(&w->ring_fd);
     close_fd(&w->dir_fd);
@@ -386,7 +409,8 @@ static bool drain(struct audit_writer *w)
 static bool append_close(struct audit_writer *w, enum audit_close_reason how)
 {
     static const char *const reasons[] = {"clean", "stopped by a signal", "the worker died",
-                                          "the mount never became usable"};
+                                          "the mount never became usable",
+                                          "recovered after a crash"};
     uint64_t dropped = atomic_load(&w->ring.shared->dropped);
     uint8_t record[AUDIT_MAX_RECORD];
     char text[160];
@@ -409,7 +433,7 @@ static bool append_close(struct audit_writer *w, enum audit_close_reason how)
     if (!writer_room(w, slots) && !writer_seal(w, 0))
         return false;
     writer_append(w, record, slots);
-    return writer_seal(w, AUDIT_FRAME_CLOSE) && writer_sync(w);
+    return writer_seal(w, AUDIT_FRAME_CLOSE) && writer_sync(w) && checkpoint_step(w, true);
 }
 
 int audit_close(struct audit_writer *w, enum audit_close_reason how, struct vd_err *err)
@@ -426,8 +450,8 @@ int audit_close(struct audit_writer *w, enum audit_close_reason how, struct vd_e
     w->ring.writer = NULL;
     if (!drain(w) || !append_close(w, how)) {
         rc = vd_fail_errno(err, VD_EAUDIT, w->error, "%s: cannot close the audit log", w->dir);
-    } else if (fchmod(w->segment_fd, 0400) || unlinkat(w->dir_fd, RING_NAME, 0) ||
-               fsync(w->dir_fd)) {
+    } else if (fchmod(w->segment_fd, 0400) || fchmod(w->checkpoints_fd, 0400) ||
+               unlinkat(w->dir_fd, RING_NAME, 0) || fsync(w->dir_fd)) {
         rc = vd_fail_errno(err, VD_EAUDIT, errno, "%s: cannot finish the audit log", w->dir);
     }
     writer_free(w);

@@ -413,7 +413,7 @@ int audit_show(const char *path, const struct audit_show_options *options, FILE 
     s = show_new(options, out, err);
     if (!s)
         return -VD_ENOMEM;
-    rc = audit_verify(path, show_record, s, report, err);
+    rc = audit_verify(path, NULL, show_record, s, report, err);
     show_free(s);
     return rc;
 }
@@ -430,7 +430,7 @@ int audit_show_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_se
     s = show_new(options, out, err);
     if (!s)
         return -VD_ENOMEM;
-    rc = audit_verify_bytes(bytes, len, n_segments, show_record, s, report, err);
+    rc = audit_verify_bytes(bytes, len, n_segments, NULL, 0, NULL, show_record, s, report, err);
     show_free(s);
     return rc;
 }

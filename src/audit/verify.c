@@ -13,6 +13,7 @@
 #include "audit/verify.h"
 
 #include "audit/verify_frame.h"
+#include "audit/verify_notes.h"
 #include "audit/verify_ring.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -58,6 +59,13 @@ struct walk {
     const uint8_t *const *mem;
     const size_t *mem_len;
     size_t n_mem;
+
+    const struct audit_verify_options *options;
+    bool has_notes; /* false: a single file, of which nothing more is known */
+    struct notes notes;
+    struct anchors anchors;
+    struct note_key lab;
+    bool has_lab, lab_found;
 };
 
 /* ---- reading ---- */
@@ -247,6 +255,114 @@ static int judge_tail(struct walk *w, bool whole, struct fault *fault, bool last
     return 0;
 }
 
+/* ---- keys, checkpoints, anchors ---- */
+
+/* Opens the checkpoints that begin with segment `number`. */
+static int open_notes(struct walk *w, uint32_t number)
+{
+    char name[32] = AUDIT_CHECKPOINTS;
+    struct stat st;
+
+    if (number)
+        (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS ".%06" PRIu32, number);
+    if (w->notes.fd >= 0)
+        (void)close(w->notes.fd);
+    w->notes = (struct notes){.fd = -1, .n = w->notes.n};
+    w->notes.fd = openat(w->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (w->notes.fd < 0 && errno != ENOENT)
+        return vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
+    if (w->notes.fd >= 0 && (fstat(w->notes.fd, &st) || !S_ISREG(st.st_mode)))
+        return vd_fail(w->err, VD_EUSAGE, "%s is no regular file", name);
+    if (w->notes.fd < 0)
+        tampered(w, 0, "the file of checkpoints is missing: the signatures were removed");
+    return 0;
+}
+
+/* The log's own first key, or a laboratory's.  Frame 0 was just read. */
+static int take_options(struct walk *w)
+{
+    const struct audit_verify_options *o = w->options;
+    char origin[NOTE_NAME_MAX];
+    struct note_key key;
+    int rc = 0;
+
+    notes_origin(w->e.session, origin);
+    if (note_key_init(&key, origin, w->e.key, w->err) == 0)
+        note_key_text(&key, w->r->first_key);
+    if (o && o->anchors)
+        rc = anchors_decode(o->anchors, strlen(o->anchors), origin, &w->anchors, w->err);
+    if (rc == 0 && o && o->key) {
+        rc = note_key_decode(o->key, &w->lab, w->err);
+        w->has_lab = strncmp(w->lab.name, AUDIT_ORIGIN, strlen(AUDIT_ORIGIN)) != 0;
+        if (rc == 0 && !w->has_lab && strcmp(o->key, w->r->first_key) != 0)
+            tampered(w, AUDIT_H_KEY, "the log's first key is not the one given");
+    }
+    return rc;
+}
+
+/* Before a frame: is all there that must stand between it and the one before? */
+static int before_frame(struct walk *w, const uint8_t *header)
+{
+    bool recovery = vd_le32(header + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
+    char reason[256];
+    int rc = 0;
+
+    if (!w->has_notes || w->e.frame_no == 0)
+        return 0;
+    if (recovery) {
+        if (!notes_end(&w->notes, &w->e, reason, &rc, w->err) && rc == 0)
+            tampered(w, w->off, reason);
+        return rc || w->r->verdict == AUDIT_TAMPERED || w->mem ? rc : open_notes(w, w->e.segment);
+    }
+    if (frame_ended_epoch(&w->e) && w->notes.size != w->e.frame_no)
+        tampered(w, w->off,
+                 "the frame before ended its epoch, but no checkpoint of its key "
+                 "follows: the signatures were removed");
+    return 0;
+}
+
+/* After a frame: what is signed over the frames up to it? */
+static int after_frame(struct walk *w)
+{
+    char reason[256];
+    int rc = w->e.frame_no == 1 ? take_options(w) : 0;
+
+    if (rc || w->r->verdict == AUDIT_TAMPERED)
+        return rc;
+    if (w->has_notes && !notes_follow(&w->notes, &w->e, w->has_lab ? &w->lab : NULL, &w->lab_found,
+                                      reason, &rc, w->err)) {
+        if (rc == 0)
+            tampered(w, w->off, reason);
+        return rc;
+    }
+    if (!anchors_follow(&w->anchors, &w->e, reason))
+        tampered(w, w->off, reason);
+    return 0;
+}
+
+/* After the last frame. */
+static int end_of_frames(struct walk *w)
+{
+    char reason[256];
+    int rc = 0;
+
+    if (w->has_notes && !w->r->live && !notes_end(&w->notes, &w->e, reason, &rc, w->err)) {
+        if (rc == 0)
+            tampered(w, w->off, reason);
+        return rc;
+    }
+    if (w->anchors.next < w->anchors.n) {
+        (void)snprintf(reason, sizeof(reason),
+                       "an anchor covers %" PRIu64 " frames, only %" PRIu64
+                       " are here: the end was cut off",
+                       w->anchors.v[w->anchors.n - 1].size, w->e.frame_no);
+        tampered(w, w->off, reason);
+    } else if (w->has_lab && !w->lab_found && w->e.frame_no > 0) {
+        tampered(w, w->off, "no checkpoint is signed by the key given");
+    }
+    return 0;
+}
+
 /* ---- the walk ---- */
 
 static int show_records(struct walk *w, const uint8_t *frame, size_t len)
@@ -288,10 +404,18 @@ static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
         *out = SCAN_PARTIAL;
         if (avail(w) < len)
             return 0;
+        *out = SCAN_END;
+        rc = before_frame(w, w->buf + w->pos);
+        if (rc || w->r->verdict == AUDIT_TAMPERED)
+            return rc;
         *out = SCAN_BAD;
         if (!frame_check(&w->e, w->buf + w->pos, len, fault))
             return 0;
         w->r->bytes += len;
+        *out = SCAN_END;
+        rc = after_frame(w);
+        if (rc || w->r->verdict == AUDIT_TAMPERED)
+            return rc;
         rc = show_records(w, w->buf + w->pos, len);
         if (rc)
             return rc;
@@ -305,10 +429,38 @@ static int scan_patiently(struct walk *w, enum scan *out, struct fault *fault)
     const struct timespec pause = {0, LIVE_PAUSE_NS};
     int i, rc = scan_frames(w, out, fault);
 
-    for (i = 0; rc == 0 && *out == SCAN_PARTIAL && w->r->live && i < LIVE_RETRIES; i++) {
+    for (i = 0; rc == 0 && w->r->verdict != AUDIT_TAMPERED && *out == SCAN_PARTIAL && w->r->live &&
+                i < LIVE_RETRIES;
+         i++) {
         (void)nanosleep(&pause, NULL);
         w->eof = false;
         rc = scan_frames(w, out, fault);
+    }
+    return rc;
+}
+
+/* Does the next segment begin a recovery?  Then this one may end in a frame that was never whole. */
+static int recovery_follows(struct walk *w, struct source *next, bool whole, enum scan *io_found)
+{
+    uint8_t head[AUDIT_H_EPOCH];
+    struct fault ignored;
+    uint64_t bytes = 0;
+    bool torn = false;
+    int rc;
+
+    if (next->mem) {
+        if (next->mem_len < sizeof(head))
+            return 0;
+        memcpy(head, next->mem, sizeof(head));
+    } else if (pread(next->fd, head, sizeof(head), 0) != (ssize_t)sizeof(head)) {
+        return 0;
+    }
+    if (!(vd_le32(head + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED))
+        return 0;
+    rc = is_torn(w, whole, &torn, &bytes, &ignored);
+    if (rc == 0 && torn) {
+        *io_found = SCAN_END;
+        w->r->torn_bytes += bytes;
     }
     return rc;
 }
@@ -322,7 +474,7 @@ static int walk_segment(struct walk *w, bool *out_more)
     int rc = scan_patiently(w, &found, &fault), more;
 
     *out_more = false;
-    if (rc)
+    if (rc || w->r->verdict == AUDIT_TAMPERED)
         return rc;
     more = segment_open(w, w->e.segment + 1, &next);
     if (more < 0)
@@ -331,13 +483,16 @@ static int walk_segment(struct walk *w, bool *out_more)
         w->eof = false;
         rc = scan_patiently(w, &found, &fault);
     }
-    if (rc == 0 && found == SCAN_END && more) {
+    if (rc == 0 && more && found != SCAN_END)
+        rc = recovery_follows(w, &next, found == SCAN_BAD, &found);
+    if (rc == 0 && found == SCAN_END && more && w->r->verdict != AUDIT_TAMPERED) {
         source_close(&w->src);
         w->src = next;
         w->pos = w->have = 0;
         w->off = 0;
         w->eof = false;
         w->e.segment++;
+        w->e.segment_start = true;
         *out_more = true;
         return 0;
     }
@@ -356,8 +511,8 @@ static int walk_segments(struct walk *w)
 
     if (rc <= 0)
         return rc ? rc : vd_fail(w->err, VD_EUSAGE, "no audit log: 000000.vlog is missing");
-    rc = 0;
     w->r->verdict = AUDIT_INTACT_OPEN;
+    rc = w->has_notes && !w->mem ? open_notes(w, 0) : 0;
     while (rc == 0 && more && w->r->verdict == AUDIT_INTACT_OPEN) {
         w->r->segments++;
         rc = walk_segment(w, &more);
@@ -408,6 +563,12 @@ static void copy_totals(struct walk *w)
     r->has_session = w->e.has_session;
     memcpy(r->session, w->e.session, sizeof(r->session));
     memcpy(r->leaf, w->e.leaf, sizeof(r->leaf));
+    merkle_root(&w->e.tree, w->e.sha, r->root);
+    r->epochs = w->e.epoch;
+    r->checkpoints = w->notes.n;
+    r->checkpoint_size = w->notes.size;
+    r->anchors = w->anchors.next;
+    r->recoveries = w->e.recoveries;
     r->has_close = w->e.closed;
     r->close_result = w->e.close_result;
 }
@@ -417,11 +578,21 @@ static int conclude(struct walk *w)
     struct audit_report *r = w->r;
     int rc = 0;
 
+    if (r->verdict != AUDIT_TAMPERED && w->dir_fd >= 0)
+        rc = check_stray_segments(w);
+    if (rc == 0 && r->verdict != AUDIT_TAMPERED)
+        rc = end_of_frames(w);
     copy_totals(w);
-    if (r->verdict == AUDIT_TAMPERED)
+    if (rc || r->verdict == AUDIT_TAMPERED)
+        return rc;
+    if (w->e.closed && w->has_notes && w->notes.size != w->e.frame_no) {
+        r->verdict = AUDIT_TORN_TAIL;
+        (void)snprintf(r->reason, sizeof(r->reason),
+                       "the checkpoint over the whole log is missing");
         return 0;
+    }
     if (w->e.closed) {
-        r->verdict = AUDIT_INTACT_CLOSED;
+        r->verdict = w->e.recoveries ? AUDIT_INTACT_OPEN : AUDIT_INTACT_CLOSED;
         return 0;
     }
     if (w->dir_fd >= 0)
@@ -449,17 +620,23 @@ static int run(struct walk *w)
         vd_sha256_free(w->e.sha);
         return vd_fail(w->err, VD_ENOMEM, "out of memory");
     }
+    w->e.segment_start = true;
     rc = walk_segments(w);
     if (rc == 0)
         rc = conclude(w);
     vd_sha256_free(w->e.sha);
+    anchors_clear(&w->anchors);
+    if (w->notes.fd >= 0)
+        (void)close(w->notes.fd);
     return rc;
 }
 
 /* ---- what is asked for ---- */
 
 int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
-                       audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err)
+                       const char *checkpoints, size_t checkpoints_len,
+                       const struct audit_verify_options *options, audit_seen_fn *fn, void *ctx,
+                       struct audit_report *out, struct vd_err *err)
 {
     struct walk w = {.r = out,
                      .fn = fn,
@@ -470,7 +647,10 @@ int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_
                      .only_fd = -1,
                      .mem = bytes,
                      .mem_len = len,
-                     .n_mem = n_segments};
+                     .n_mem = n_segments,
+                     .options = options,
+                     .has_notes = checkpoints != NULL,
+                     .notes = {.fd = -1, .mem = checkpoints, .mem_len = checkpoints_len}};
 
     memset(out, 0, sizeof(*out));
     return run(&w);
@@ -543,11 +723,18 @@ static int open_path(struct walk *w, const char *path, bool *out_is_dir)
     return w->dir_fd < 0 ? vd_fail_errno(w->err, VD_EIO, errno, "%s: its directory", path) : 0;
 }
 
-int audit_verify(const char *path, audit_seen_fn *fn, void *ctx, struct audit_report *out,
-                 struct vd_err *err)
+int audit_verify(const char *path, const struct audit_verify_options *options, audit_seen_fn *fn,
+                 void *ctx, struct audit_report *out, struct vd_err *err)
 {
-    struct walk w = {
-        .r = out, .fn = fn, .ctx = ctx, .err = err, .src = {.fd = -1}, .dir_fd = -1, .only_fd = -1};
+    struct walk w = {.r = out,
+                     .fn = fn,
+                     .ctx = ctx,
+                     .err = err,
+                     .src = {.fd = -1},
+                     .dir_fd = -1,
+                     .only_fd = -1,
+                     .options = options,
+                     .notes = {.fd = -1}};
     bool is_dir = false;
     int rc;
 
@@ -556,9 +743,8 @@ int audit_verify(const char *path, audit_seen_fn *fn, void *ctx, struct audit_re
     if (rc)
         return rc;
     out->live = w.dir_fd >= 0 && ring_is_live(w.dir_fd);
+    w.has_notes = w.dir_fd >= 0;
     rc = vd_prefix(err, run(&w), "%s", path);
-    if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
-        rc = check_stray_segments(&w);
     if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
         check_dir_name(&w, path);
     if (w.only_fd >= 0)

@@ -19,6 +19,16 @@ enum audit_verdict {
     AUDIT_TAMPERED       /* a frame, or the order of frames, is not what was written */
 };
 
+/* What is known from elsewhere. */
+struct audit_verify_options {
+    /* "NAME+ID+BASE64" of the log's first key, or of the laboratory's key that must have signed one of
+     * its checkpoints; NULL: no key is known, the log vouches for itself. */
+    const char *key;
+    /* Checkpoints of this log that were kept outside it (signed notes one after the other, notes of
+     * other logs among them are passed over), NUL-terminated; NULL: none. */
+    const char *anchors;
+};
+
 struct audit_report {
     enum audit_verdict verdict;
     bool live;                                 /* a supervisor is writing this log now */
@@ -26,7 +36,13 @@ struct audit_report {
     uint64_t lost;                             /* AUDIT_LOST records among them */
     bool has_session;
     uint8_t session[16];
-    uint8_t leaf[32]; /* of the last intact frame: what to keep outside */
+    uint8_t leaf[32];    /* of the last intact frame: what to keep outside */
+    uint8_t root[32];    /* head of the tree over all intact frames */
+    char first_key[192]; /* "NAME+ID+BASE64" of the first epoch */
+    uint32_t epochs;
+    uint64_t checkpoints, checkpoint_size; /* that were checked; frames that the last one covers */
+    uint64_t anchors;                      /* that fitted */
+    uint64_t recoveries;                   /* after crashes */
     bool has_close;
     int32_t close_result;
     uint64_t torn_bytes; /* after the last intact frame */
@@ -50,15 +66,18 @@ struct audit_seen {
 typedef int audit_seen_fn(void *ctx, const struct audit_seen *seen, struct vd_err *err);
 
 /* Verifies the session directory, or the single segment file, `path`; each record of an intact
- * frame is given to `fn` (may be NULL) after its frame was checked.  Streams: memory does not
+ * frame is given to `fn` (may be NULL) after its frame was checked.  `options` may be NULL.  Streams: memory does not
  * depend on the log.  0 when there is a verdict, whichever; VD_EIO, VD_ENOENT, VD_EUSAGE when the
  * log cannot be read or is no log. */
-int audit_verify(const char *path, audit_seen_fn *fn, void *ctx, struct audit_report *out,
-                 struct vd_err *err);
+int audit_verify(const char *path, const struct audit_verify_options *options, audit_seen_fn *fn,
+                 void *ctx, struct audit_report *out, struct vd_err *err);
 
-/* The same for segments that lie in memory (segment i in bytes[i]); no ring. */
+/* The same for segments that lie in memory (segment i in bytes[i]) and their checkpoints (NULL:
+ * they are not looked at); no ring. */
 int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_segments,
-                       audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err);
+                       const char *checkpoints, size_t checkpoints_len,
+                       const struct audit_verify_options *options, audit_seen_fn *fn, void *ctx,
+                       struct audit_report *out, struct vd_err *err);
 
 /* "INTACT closed" and so on. */
 const char *audit_verdict_text(enum audit_verdict verdict);

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FLAGS_KNOWN (AUDIT_FRAME_CLOSE | AUDIT_FRAME_HEARTBEAT | AUDIT_FRAME_RECOVERED)
+
 __attribute__((format(printf, 3, 4))) static bool bad(struct fault *fault, size_t off,
                                                       const char *fmt, ...)
 {
@@ -36,6 +38,30 @@ static bool number_is(struct fault *fault, size_t off, const char *name, uint64_
            bad(fault, off, "%s is %" PRIu64 ", expected %" PRIu64, name, got, expected);
 }
 
+bool frame_ended_epoch(const struct expect *e)
+{
+    return !vd_all_zero(e->next, sizeof(e->next));
+}
+
+/* The epoch goes on with its key, or the one that was announced begins.  Only a recovery brings a
+ * key that nobody announced. */
+static bool header_key(const struct expect *e, const uint8_t *h, struct fault *fault)
+{
+    bool recovery = vd_le32(h + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED, next = frame_ended_epoch(e);
+
+    if (!number_is(fault, AUDIT_H_EPOCH, "key epoch", vd_le32(h + AUDIT_H_EPOCH),
+                   e->epoch + (uint64_t)(next || recovery || e->frame_no == 0)))
+        return false;
+    if (e->frame_no == 0 && vd_le32(h + AUDIT_H_FLAGS) & AUDIT_FRAME_HEARTBEAT)
+        return bad(fault, AUDIT_H_FLAGS, "a log begins with a heartbeat");
+    if (recovery && (e->frame_no == 0 || !e->segment_start))
+        return bad(fault, AUDIT_H_FLAGS, "a recovery that does not begin a segment");
+    if (!recovery && e->frame_no > 0 &&
+        memcmp(h + AUDIT_H_KEY, next ? e->next : e->key, NOTE_PUBLIC_SIZE) != 0)
+        return bad(fault, AUDIT_H_KEY, "another key than the one announced");
+    return true;
+}
+
 static bool header_order(const struct expect *e, const uint8_t *h, struct fault *fault)
 {
     if (!number_is(fault, AUDIT_H_FRAME_NO, "frame number", vd_le64(h + AUDIT_H_FRAME_NO),
@@ -49,23 +75,27 @@ static bool header_order(const struct expect *e, const uint8_t *h, struct fault 
         return bad(fault, AUDIT_H_SESSION, "frame of another session");
     if (memcmp(h + AUDIT_H_PREV, e->leaf, sizeof(e->leaf)) != 0)
         return bad(fault, AUDIT_H_PREV, "does not continue the frame before (hash differs)");
-    return true;
+    return header_key(e, h, fault);
 }
 
 static bool header_form(const uint8_t *h, size_t len, struct fault *fault)
 {
     uint32_t slots = vd_le32(h + AUDIT_H_SLOTS), records = vd_le32(h + AUDIT_H_RECORDS);
 
-    if (vd_le32(h + AUDIT_H_FLAGS) & ~AUDIT_FRAME_CLOSE)
-        return bad(fault, AUDIT_H_FLAGS, "unknown frame flags 0x%x", vd_le32(h + AUDIT_H_FLAGS));
-    if (vd_le32(h + AUDIT_H_EPOCH))
-        return bad(fault, AUDIT_H_EPOCH, "key epoch %u in an unsigned log",
-                   vd_le32(h + AUDIT_H_EPOCH));
+    uint32_t flags = vd_le32(h + AUDIT_H_FLAGS);
+
+    if (flags & ~FLAGS_KNOWN)
+        return bad(fault, AUDIT_H_FLAGS, "unknown frame flags 0x%x", flags);
+    if (vd_all_zero(h + AUDIT_H_KEY, NOTE_PUBLIC_SIZE))
+        return bad(fault, AUDIT_H_KEY, "no key");
     if (vd_le32(h + AUDIT_H_RESERVED))
         return bad(fault, AUDIT_H_RESERVED, "reserved bytes are not zero");
     if (!number_is(fault, AUDIT_H_SLOTS, "number of slots", slots,
                    (len - AUDIT_FRAME_HEADER) / AUDIT_SLOT))
         return false;
+    if (flags & AUDIT_FRAME_HEARTBEAT)
+        return (slots == 0 && flags == AUDIT_FRAME_HEARTBEAT) ||
+               bad(fault, AUDIT_H_FLAGS, "a heartbeat with something in it");
     if (records == 0 || records > slots)
         return bad(fault, AUDIT_H_RECORDS, "%u records in %u slots", records, slots);
     return true;
@@ -88,6 +118,10 @@ bool frame_begins(const struct expect *e, const uint8_t *bytes, size_t len, stru
     vd_put_le32(h + AUDIT_H_SEGMENT, e->segment);
     memcpy(h + AUDIT_H_SESSION, e->session, sizeof(e->session));
     memcpy(h + AUDIT_H_PREV, e->leaf, sizeof(e->leaf));
+    vd_put_le32(h + AUDIT_H_EPOCH, e->epoch + (e->frame_no == 0 || frame_ended_epoch(e)));
+    memcpy(h + AUDIT_H_KEY, frame_ended_epoch(e) ? e->next : e->key, NOTE_PUBLIC_SIZE);
+    if (len > AUDIT_H_FLAGS && bytes[AUDIT_H_FLAGS] & AUDIT_FRAME_RECOVERED)
+        vd_put_le32(h + AUDIT_H_EPOCH, e->epoch + 1);
     memcpy(h, bytes, len < sizeof(h) ? len : sizeof(h));
     return header_order(e, h, fault);
 }
@@ -96,7 +130,7 @@ size_t frame_length(const uint8_t *header, struct fault *fault)
 {
     uint32_t len = vd_le32(header + AUDIT_H_LENGTH);
 
-    if (len > AUDIT_MAX_FRAME || len < AUDIT_FRAME_HEADER + AUDIT_SLOT ||
+    if (len > AUDIT_MAX_FRAME || len < AUDIT_FRAME_HEADER ||
         (len - AUDIT_FRAME_HEADER) % AUDIT_SLOT) {
         (void)bad(fault, AUDIT_H_LENGTH, "impossible frame length %u", len);
         return 0;
@@ -179,6 +213,19 @@ static void tally_record(struct tally *t, const uint8_t *r, size_t len)
     t->lost += t->last_op == AUDIT_LOST;
 }
 
+/* The first record of a log, and of a recovery, says what it is. */
+static bool first_record_check(const uint8_t *frame, size_t pos, uint64_t seq, struct fault *fault)
+{
+    uint16_t op = vd_le16(frame + pos + AUDIT_R_OP);
+    bool recovery = vd_le32(frame + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
+
+    if (seq == 0 && op != AUDIT_SESSION_OPEN)
+        return bad(fault, pos + AUDIT_R_OP, "the first record does not open a session");
+    if ((op == AUDIT_RECOVERED) != (recovery && pos == AUDIT_FRAME_HEADER))
+        return bad(fault, pos + AUDIT_R_OP, "a recovery and its record do not belong together");
+    return true;
+}
+
 static bool records_check(const uint8_t *frame, size_t len, struct tally *t, struct fault *fault)
 {
     size_t pos = AUDIT_FRAME_HEADER;
@@ -190,8 +237,8 @@ static bool records_check(const uint8_t *frame, size_t len, struct tally *t, str
 
         if (n == 0)
             return false;
-        if (seq == 0 && vd_le16(r + AUDIT_R_OP) != AUDIT_SESSION_OPEN)
-            return bad(fault, pos + AUDIT_R_OP, "the first record does not open a session");
+        if (!first_record_check(frame, pos, seq, fault))
+            return false;
         tally_record(t, r, n);
         pos += n;
         if (t->last_op == AUDIT_SESSION_CLOSE && pos < len)
@@ -212,12 +259,17 @@ static bool totals_check(const struct expect *e, const uint8_t *h, const struct 
         !number_is(fault, AUDIT_H_TOTAL, "total of records", vd_le64(h + AUDIT_H_TOTAL),
                    e->total + t->records))
         return false;
+    if (t->records == 0) /* a heartbeat */
+        return vd_le64(h + AUDIT_H_T_FIRST) == vd_le64(h + AUDIT_H_T_LAST) ||
+               bad(fault, AUDIT_H_T_LAST, "a heartbeat of two times");
     if ((int64_t)vd_le64(h + AUDIT_H_T_FIRST) != t->t_first)
         return bad(fault, AUDIT_H_T_FIRST, "earliest time is not that of its records");
     if ((int64_t)vd_le64(h + AUDIT_H_T_LAST) != t->t_last)
         return bad(fault, AUDIT_H_T_LAST, "latest time is not that of its records");
     if (flagged != (t->last_op == AUDIT_SESSION_CLOSE))
         return bad(fault, AUDIT_H_FLAGS, "close flag and close record do not agree");
+    if (flagged && !vd_all_zero(h + AUDIT_H_NEXT, NOTE_PUBLIC_SIZE))
+        return bad(fault, AUDIT_H_NEXT, "a key for after the end");
     if (flagged && t->last_len != e->lost + t->lost)
         return bad(fault, AUDIT_H_FLAGS, "the close record tells %" PRIu64 " lost, found %" PRIu64,
                    t->last_len, e->lost + t->lost);
@@ -236,6 +288,11 @@ bool frame_check(struct expect *e, const uint8_t *frame, size_t len, struct faul
         return false;
     memcpy(e->session, frame + AUDIT_H_SESSION, sizeof(e->session));
     e->has_session = true;
+    e->segment_start = false;
+    e->epoch = vd_le32(frame + AUDIT_H_EPOCH);
+    memcpy(e->key, frame + AUDIT_H_KEY, sizeof(e->key));
+    memcpy(e->next, frame + AUDIT_H_NEXT, sizeof(e->next));
+    e->recoveries += (vd_le32(frame + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED) != 0;
     e->frame_no++;
     e->seq = t.seq;
     e->total += t.records;
@@ -248,5 +305,6 @@ bool frame_check(struct expect *e, const uint8_t *frame, size_t len, struct faul
     vd_sha256_add(e->sha, &leaf_prefix, 1);
     vd_sha256_add(e->sha, frame, len);
     vd_sha256_end(e->sha, e->leaf);
+    merkle_add(&e->tree, e->sha, e->leaf);
     return true;
 }

@@ -13,7 +13,7 @@
  * the writer may make, is replaced by an AUDIT_LOST record of the same length, and the log counts
  * as failed from then on: a producer that is not in order must not be served any more.
  *
- * Threads: one at a time; see writer.h.
+ * Keys and checkpoints: checkpoint.c.  Threads: one at a time; see writer.h.
  */
 #include "audit/writer.h"
 
@@ -60,7 +60,7 @@ static void publish_failed(struct audit_writer *w, uint32_t value)
     wake_all(&s->durable_gen, &s->durable_waiters);
 }
 
-static bool fail(struct audit_writer *w, int error)
+bool writer_fail(struct audit_writer *w, int error)
 {
     uint64_t now = now_ns();
 
@@ -80,7 +80,7 @@ static void damaged(struct audit_writer *w)
 }
 
 /* A write went through after a failure. */
-static void recovered(struct audit_writer *w)
+void writer_recovered(struct audit_writer *w)
 {
     if (!w->error || w->dead)
         return;
@@ -181,9 +181,13 @@ static void frame_header(struct audit_writer *w, uint32_t flags)
     vd_put_le64(h + AUDIT_H_TOTAL, w->total + w->frame_records);
     vd_put_le64(h + AUDIT_H_T_FIRST, (uint64_t)w->t_first);
     vd_put_le64(h + AUDIT_H_T_LAST, (uint64_t)w->t_last);
+    vd_put_le32(h + AUDIT_H_EPOCH, w->epoch);
     vd_put_le32(h + AUDIT_H_SEGMENT, w->segment);
     memcpy(h + AUDIT_H_SESSION, w->session, 16);
     memcpy(h + AUDIT_H_PREV, w->prev, sizeof(w->prev));
+    memcpy(h + AUDIT_H_KEY, note_signer_key(w->signer)->bytes, NOTE_PUBLIC_SIZE);
+    if (w->next)
+        memcpy(h + AUDIT_H_NEXT, note_signer_key(w->next)->bytes, NOTE_PUBLIC_SIZE);
     vd_put_le32(h + AUDIT_H_CRC, vd_crc32c(0, h, AUDIT_FRAME_HEADER));
 }
 
@@ -196,6 +200,7 @@ static void frame_done(struct audit_writer *w, size_t len)
     w->frame_no++;
     w->total += w->frame_records;
     memcpy(w->prev, w->leaf, sizeof(w->prev));
+    checkpoint_frame(w);
     ring_wipe(&w->ring, w->tail, w->cursor);
     w->tail = w->cursor;
     atomic_store(&s->tail, w->tail);
@@ -218,10 +223,10 @@ static bool frame_write(struct audit_writer *w)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return fail(w, n < 0 ? errno : ENOSPC);
+            return writer_fail(w, n < 0 ? errno : ENOSPC);
         w->sent += (size_t)n;
     }
-    recovered(w);
+    writer_recovered(w);
     frame_done(w, len);
     return true;
 }
@@ -237,7 +242,7 @@ static bool rotate(struct audit_writer *w)
     if (!writer_sync(w)) /* the old one is complete on the disk before the new one begins */
         return false;
     error = segment_create(w, w->segment + 1);
-    return error ? fail(w, error) : true;
+    return error ? writer_fail(w, error) : true;
 }
 
 bool writer_seal(struct audit_writer *w, uint32_t flags)
@@ -245,8 +250,12 @@ bool writer_seal(struct audit_writer *w, uint32_t flags)
     static const uint8_t leaf_prefix = 0;
 
     if (!w->sealed) {
-        if (!rotate(w))
+        if (w->next && !checkpoint_step(w, false)) /* the frame before ended its epoch */
             return false;
+        if (!rotate(w) || !checkpoint_before_seal(w, flags & AUDIT_FRAME_CLOSE))
+            return false;
+        if (w->frame_records == 0)
+            w->t_first = w->t_last = (int64_t)audit_clock_ns(CLOCK_REALTIME);
         frame_header(w, flags);
         vd_sha256_reset(w->sha);
         vd_sha256_add(w->sha, &leaf_prefix, 1);
@@ -266,7 +275,7 @@ bool writer_sync(struct audit_writer *w)
         return true;
     if (fdatasync(w->segment_fd) || (w->segment_new && fsync(w->dir_fd))) {
         w->dead = true;
-        return fail(w, errno);
+        return writer_fail(w, errno);
     }
     w->segment_new = false;
     w->unsynced = false;
@@ -446,10 +455,18 @@ bool writer_step(struct audit_writer *w)
         full = collect(w);
         if ((full || seal_due(w)) && !writer_seal(w, 0))
             return false;
+        if (!checkpoint_step(w, false))
+            return false;
     } while (full);
-    if (w->unsynced && (someone_waits(w) || now_ns() >= w->sync_deadline))
-        return writer_sync(w);
-    return true;
+    if (checkpoint_heartbeat_due(w) && w->frame_slots == 0 &&
+        !writer_seal(w, AUDIT_FRAME_HEARTBEAT))
+        return false;
+    if (w->unsynced && (someone_waits(w) || now_ns() >= w->sync_deadline)) {
+        w->checkpoint_now = w->checkpoint_now || someone_waits(w);
+        if (!writer_sync(w))
+            return false;
+    }
+    return checkpoint_step(w, false);
 }
 
 void audit_writer_inline(struct audit_writer *w)
@@ -504,6 +521,7 @@ static void sleep_until_work(struct audit_writer *w)
         ms = ms_until(w->sync_deadline, ms);
     if (w->clear_at)
         ms = ms_until(w->clear_at, ms);
+    ms = ms_until(checkpoint_deadline(w), ms);
     atomic_store(&s->sleeping, state);
     if (!work_came(w, state) && ms)
         ring_futex_wait(&s->sleeping, state, ms);

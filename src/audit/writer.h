@@ -3,6 +3,8 @@
 #ifndef VD_AUDIT_WRITER_H
 #define VD_AUDIT_WRITER_H
 
+#include "audit/merkle.h"
+#include "audit/note.h"
 #include "audit/ring.h"
 #include "base/sha256.h"
 
@@ -43,6 +45,24 @@ struct audit_writer { /* NOLINT(clang-analyzer-optin.performance.Padding): group
     uint64_t sync_deadline;
     struct vd_sha256 *sha;
 
+    /* Keys and checkpoints (checkpoint.c). */
+    int checkpoints_fd;
+    struct merkle tree;         /* over the frames that are in the file */
+    struct note_signer *signer; /* of the present epoch */
+    struct note_signer *next;   /* of the next one, once its key is in a sealed frame */
+    struct note_signer *lab;    /* signs the first checkpoint too; NULL afterwards */
+    uint32_t epoch;
+    uint64_t epoch_ns, epoch_records, heartbeat_ns; /* lengths; immutable */
+    uint64_t epoch_ends, epoch_total;               /* time; `total` when the epoch began */
+    uint64_t frame_time;                            /* when the last frame was sealed */
+    uint64_t checkpoint_size, checkpoint_at;        /* frames of the last one; when one is due */
+    bool checkpoint_now;                            /* a critical record was sealed */
+    char note[NOTE_MAX];                            /* being written */
+    size_t note_len, note_sent;
+    uint64_t note_size; /* frames that it covers */
+    void (*anchor)(void *ctx, const char *note);
+    void *anchor_ctx;
+
     uint64_t hole_at, hole_since; /* the claim that does not get complete, and since when */
     uint64_t lost;                /* AUDIT_LOST records made */
     bool skip_holes;              /* closing: claims of a living worker are given up too */
@@ -79,6 +99,29 @@ void *writer_main(void *arg);
 
 /* Where claims end: the ring's head, not beyond head_limit. */
 uint64_t writer_head(const struct audit_writer *w);
+
+/* Takes up a failure of the log (errno); false. */
+bool writer_fail(struct audit_writer *w, int error);
+/* A write went through: a failure before it is over. */
+void writer_recovered(struct audit_writer *w);
+
+/* ---- checkpoint.c ---- */
+
+/* Makes the first key, the files key.pub and checkpoints. */
+int checkpoint_open(struct audit_writer *w, const char *lab_key, struct vd_err *err);
+void checkpoint_clear(struct audit_writer *w);
+
+/* Before a frame is sealed: does the epoch end with it?  Then the next key is made. */
+bool checkpoint_before_seal(struct audit_writer *w, bool closing);
+/* After a frame is in the file. */
+void checkpoint_frame(struct audit_writer *w);
+/* Signs and writes what is due: after an epoch's last frame, after critical records, once a second.
+ * `closing`: now. */
+bool checkpoint_step(struct audit_writer *w, bool closing);
+/* Is a frame due although nothing happened? */
+bool checkpoint_heartbeat_due(const struct audit_writer *w);
+/* When checkpoint_step or a heartbeat has something to do next (CLOCK_MONOTONIC ns). */
+uint64_t checkpoint_deadline(const struct audit_writer *w);
 
 /* Creates the file of segment number `number` (session.c); errno on failure. */
 int segment_create(struct audit_writer *w, uint32_t number);

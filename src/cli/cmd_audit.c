@@ -212,7 +212,7 @@ static int verb_verify(const struct audit_args *args)
 {
     struct vd_err err = VD_ERR_INIT;
     struct audit_report r;
-    int rc = audit_verify(args->path, NULL, NULL, &r, &err);
+    int rc = audit_verify(args->path, NULL, NULL, NULL, &r, &err);
 
     if (rc == 0 && args->show.json)
         print_verify_json(&r);

@@ -106,7 +106,7 @@ static enum audit_verdict verdict2(const uint8_t *a, size_t a_len, const uint8_t
     const uint8_t *bytes[2] = {a, b};
     const size_t len[2] = {a_len, b_len};
 
-    assert_ok(audit_verify_bytes(bytes, len, b ? 2 : 1, NULL, NULL, r, &err));
+    assert_ok(audit_verify_bytes(bytes, len, b ? 2 : 1, NULL, 0, NULL, NULL, NULL, r, &err));
     return r->verdict;
 }
 
@@ -305,9 +305,13 @@ static void header_fields(void **state)
     fix_header(bad + frame_at[n_frames - 2]);
     expect_tampered(bad, good_len, n_frames - 2, "close flag");
     memcpy(bad, good, good_len);
-    frame[AUDIT_H_EPOCH] = 1;
+    frame[AUDIT_H_EPOCH] = 0;
     fix_header(frame);
     expect_tampered(bad, good_len, n_frames - 1, "epoch");
+    memcpy(bad, good, good_len);
+    frame[AUDIT_H_KEY] ^= 1;
+    fix_header(frame);
+    expect_tampered(bad, good_len, n_frames - 1, "another key");
 }
 
 /* One record of the last frame but one changed, all checksums of that frame right again. */
@@ -447,7 +451,7 @@ static void half_written_frame(void **state)
 
 static enum audit_verdict verdict_of(const char *session, struct audit_report *r)
 {
-    assert_ok(audit_verify(session, NULL, NULL, r, &err));
+    assert_ok(audit_verify(session, NULL, NULL, NULL, r, &err));
     return r->verdict;
 }
 
@@ -503,6 +507,7 @@ static void wrong_directory(void **state)
     make_session(other, true);
     rename_to(other, "000000.vlog", dir, "000000.vlog");
     rename_to(path, "000000.vlog", other, "000000.vlog");
+    rename_to(path, AUDIT_CHECKPOINTS, other, AUDIT_CHECKPOINTS);
     assert_int_equal(verdict_of(other, &r), AUDIT_TAMPERED);
     assert_true(test_contains(r.reason, "another session"));
     (void)snprintf(plain, sizeof(plain), "%s/copy", dir); /* any other name is a copy */
@@ -514,20 +519,27 @@ static void not_a_log(void **state)
 {
     char name[600];
     struct audit_report r;
+    size_t len;
 
     (void)state;
     (void)snprintf(name, sizeof(name), "%s/000000.vlog", dir);
     assert_int_equal(mkfifo(name, 0600), 0);
-    assert_fails(audit_verify(dir, NULL, NULL, &r, &err), VD_EUSAGE, "no regular file");
+    assert_fails(audit_verify(dir, NULL, NULL, NULL, &r, &err), VD_EUSAGE, "no regular file");
     assert_int_equal(unlink(name), 0);
     assert_int_equal(symlink("/etc/passwd", name), 0);
-    assert_int_equal(audit_verify(dir, NULL, NULL, &r, &err), -VD_EIO);
+    assert_int_equal(audit_verify(dir, NULL, NULL, NULL, &r, &err), -VD_EIO);
     assert_int_equal(unlink(name), 0);
     test_write_file(dir, "000000.vlog", "", 0);
+    assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);
+    assert_true(test_contains(r.reason, "signatures were removed"));
+    len = load(path, AUDIT_CHECKPOINTS, bad);
+    test_write_file(dir, AUDIT_CHECKPOINTS, bad, 0);
     assert_int_equal(verdict_of(dir, &r), AUDIT_TORN_TAIL);
     test_write_file(dir, "000000.vlog", "hello", 5);
     assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);
     test_write_file(dir, "000000.vlog", good, good_len);
+    assert_int_equal(verdict_of(dir, &r), AUDIT_TORN_TAIL); /* the last checkpoint is missing */
+    test_write_file(dir, AUDIT_CHECKPOINTS, bad, len);
     assert_int_equal(verdict_of(dir, &r), AUDIT_INTACT_CLOSED);
     test_write_file(dir, "000002.vlog", "", 0);
     assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);

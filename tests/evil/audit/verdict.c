@@ -46,7 +46,7 @@ int main(int argc, char **argv)
         struct vd_err err = VD_ERR_INIT;
         char hex[2 * VD_SHA256_SIZE + 1];
 
-        if (audit_verify(argv[i], NULL, NULL, &r, &err)) {
+        if (audit_verify(argv[i], NULL, NULL, NULL, &r, &err)) {
             (void)printf("UNREADABLE\n");
             continue;
         }

@@ -124,7 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lens[1] = size - lens[0];
     out = open_memstream(&text, &text_len);
     if (!out || audit_show_bytes(parts, lens, mode & 4 ? 2 : 1, &options, out, &r, &err) ||
-        fclose(out) || audit_verify_bytes(parts, lens, mode & 4 ? 2 : 1, NULL, NULL, &again, &err))
+        fclose(out) ||
+        audit_verify_bytes(parts, lens, mode & 4 ? 2 : 1, NULL, 0, NULL, NULL, NULL, &again, &err))
         abort();
     if (r.verdict != again.verdict || r.records != again.records)
         abort();

@@ -80,7 +80,7 @@ static void run(const char *dir, unsigned threads, unsigned long records)
         exit(1);
     }
     closed = now();
-    if (audit_verify(path, NULL, NULL, &report, &err))
+    if (audit_verify(path, NULL, NULL, NULL, &report, &err))
         exit(1);
     verified = now();
     (void)printf(

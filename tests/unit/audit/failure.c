@@ -103,7 +103,7 @@ static void check_log(enum audit_verdict verdict, uint64_t told)
     uint64_t reads = 0;
 
     warnings = 0;
-    assert_ok(audit_verify(path, count, &reads, &r, &err));
+    assert_ok(audit_verify(path, NULL, count, &reads, &r, &err));
     if (r.verdict != verdict)
         fail_msg("%s: %s", audit_verdict_text(r.verdict), r.reason);
     assert_int_equal(reads, logged);
@@ -163,7 +163,7 @@ static void full_at_the_end(void **state)
     fill_up();
     assert_fails(audit_close(writer, AUDIT_CLOSE_CLEAN, &err), VD_EAUDIT, "cannot close");
     limit(RLIM_INFINITY);
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_TORN_TAIL);
     assert_true(r.torn_bytes > 0);
     assert_int_equal(r.records + r.unsealed, logged + 1);

@@ -156,7 +156,7 @@ static int count_record(void *ctx, const struct audit_seen *seen, struct vd_err 
 static void census(struct census *c, struct audit_report *r)
 {
     memset(c, 0, sizeof(*c));
-    assert_ok(audit_verify(path, count_record, c, r, &err));
+    assert_ok(audit_verify(path, NULL, count_record, c, r, &err));
     if (r->verdict == AUDIT_TAMPERED)
         fail_msg("tampered at frame %llu: %s", (unsigned long long)r->bad_frame, r->reason);
     assert_int_equal(c->records, r->records);
@@ -401,7 +401,7 @@ static void supervisor_killed(void **state)
     open_session(1);
     assert_int_equal(orphan(fill_ring), 0);
     /* Nothing was ever sealed; what was logged can be recovered. */
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_TORN_TAIL);
     assert_int_equal(r.frames, 0);
     assert_int_equal(r.unsealed, atomic_load(&acked[5]) + 1);
@@ -520,7 +520,7 @@ static void hostile_worker(void **state)
         assert_true(audit_clock_ns(CLOCK_MONOTONIC) - start < 10000000000u);
         assert_true(log_size() < (4 << 20));
         memset(&c, 0, sizeof(c));
-        assert_ok(audit_verify(path, count_record, &c, &r, &err));
+        assert_ok(audit_verify(path, NULL, count_record, &c, &r, &err));
         if (r.verdict != AUDIT_INTACT_CLOSED)
             fail_msg("round %d: %s: %s", round, audit_verdict_text(r.verdict), r.reason);
     }

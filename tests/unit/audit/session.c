@@ -72,7 +72,7 @@ static void verify(const char *path, enum audit_verdict verdict, uint64_t record
 {
     struct audit_report r;
 
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_string_equal(r.reason, "");
     assert_int_equal(r.verdict, verdict);
     assert_int_equal(r.records, records);
@@ -110,7 +110,7 @@ static void close_without_start(void **state)
     (void)state;
     open_session(NULL, &w, &ring, path);
     assert_ok(audit_close(w, AUDIT_CLOSE_FAILED, &err));
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
     assert_int_equal(r.close_result, -AUDIT_CLOSE_FAILED);
     assert_ok(audit_close(NULL, AUDIT_CLOSE_CLEAN, &err));
@@ -148,7 +148,7 @@ static void waits_for_the_disk(void **state)
         uint64_t seq = audit_log(ring, &e), start = audit_clock_ns(CLOCK_MONOTONIC);
 
         assert_ok(audit_wait(ring, seq, &err));
-        assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+        assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
         assert_int_equal(r.verdict, AUDIT_INTACT_OPEN);
         assert_true(r.live);
         assert_int_equal(r.records, (uint64_t)i + 2);
@@ -176,7 +176,7 @@ static void sealed_in_time(void **state)
     while (r.records < 4) {
         assert_true(audit_clock_ns(CLOCK_MONOTONIC) - start < 5000000000u);
         (void)nanosleep(&pause, NULL);
-        assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+        assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     }
     print_message("sealed after %llu ms\n",
                   (unsigned long long)((audit_clock_ns(CLOCK_MONOTONIC) - start) / 1000000));
@@ -196,15 +196,15 @@ static void segments(void **state)
     assert_ok(audit_start(w, &err));
     log_reads(ring, 20000);
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
     assert_int_equal(r.records, 20002);
     assert_true(r.segments > 10);
     assert_int_equal(mode_of(path, "000003.vlog"), 0400);
     (void)snprintf(name, sizeof(name), "%s/000003.vlog", path);
-    assert_fails(audit_verify(name, NULL, NULL, &r, &err), VD_EUSAGE, "session directory");
+    assert_fails(audit_verify(name, NULL, NULL, NULL, &r, &err), VD_EUSAGE, "session directory");
     assert_int_equal(unlink(name), 0);
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_TAMPERED);
     assert_true(test_contains(r.reason, "missing"));
 }
@@ -244,7 +244,7 @@ static void verified_while_written(void **state)
     atomic_store(&stop_logging, false);
     assert_int_equal(pthread_create(&thread, NULL, log_until_told, ring), 0);
     for (i = 0; i < 200; i++) {
-        assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+        assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
         if (r.verdict != AUDIT_INTACT_OPEN || !r.live)
             fail_msg("%s: %s", audit_verdict_text(r.verdict), r.reason);
         assert_true(r.records >= records && r.segments >= segment);
@@ -254,7 +254,7 @@ static void verified_while_written(void **state)
     atomic_store(&stop_logging, true);
     (void)pthread_join(thread, NULL);
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
     assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
     print_message("200 verifications, %llu records, %llu segments\n", (unsigned long long)r.records,
                   (unsigned long long)r.segments);
@@ -275,7 +275,7 @@ static void previous(void **state)
     log_reads(ring, 5000);
     (void)snprintf(first, sizeof(first), "%s", audit_session_id(w));
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
-    assert_ok(audit_verify(path, NULL, NULL, &r, &err));
+    assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
 
     open_session(NULL, &w, &ring, path);
     assert_ok(audit_previous(w, text, &err));
@@ -297,10 +297,12 @@ static void refuses(void **state)
     (void)state;
     assert_fails(audit_open(&config, &w, &ring, &err), VD_EAUDIT, "/proc/nothing");
     assert_null(w);
-    assert_fails(audit_verify("/dev/null", NULL, NULL, &r, &err), VD_EUSAGE, "neither");
-    assert_fails(audit_verify("/dev/zero", NULL, NULL, &r, &err), VD_EUSAGE, "neither");
-    assert_fails(audit_verify(dir, NULL, NULL, &r, &err), VD_EUSAGE, "000000.vlog is missing");
-    assert_fails(audit_verify("/nowhere/log", NULL, NULL, &r, &err), VD_ENOENT, "/nowhere/log");
+    assert_fails(audit_verify("/dev/null", NULL, NULL, NULL, &r, &err), VD_EUSAGE, "neither");
+    assert_fails(audit_verify("/dev/zero", NULL, NULL, NULL, &r, &err), VD_EUSAGE, "neither");
+    assert_fails(audit_verify(dir, NULL, NULL, NULL, &r, &err), VD_EUSAGE,
+                 "000000.vlog is missing");
+    assert_fails(audit_verify("/nowhere/log", NULL, NULL, NULL, &r, &err), VD_ENOENT,
+                 "/nowhere/log");
 }
 
 /* Nothing is left when opening fails half-way: the ring does not fit below the file size limit. */

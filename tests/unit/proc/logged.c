@@ -119,7 +119,7 @@ static int run_logged(proc_worker_fn *worker, enum proc_sandbox_mode mode, bool 
     if (audit_close(writer, *out_died ? AUDIT_CLOSE_WORKER_DIED : AUDIT_CLOSE_CLEAN, &log_err))
         fail_msg("%s", log_err.msg);
     memset(found, 0, sizeof(*found));
-    if (audit_verify(session, on_record, found, &report, &log_err))
+    if (audit_verify(session, NULL, on_record, found, &report, &log_err))
         fail_msg("%s", log_err.msg);
     if (report.verdict != AUDIT_INTACT_CLOSED)
         fail_msg("%s: %s", audit_verdict_text(report.verdict), report.reason);

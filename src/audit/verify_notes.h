@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signed notes on the verifier's side: the log's own checkpoints, which are read along with the
+ * frames, and anchors, which were kept elsewhere.  Private to the verifier; not for the writer.
+ */
+#ifndef VD_AUDIT_VERIFY_NOTES_H
+#define VD_AUDIT_VERIFY_NOTES_H
+
+#include "audit/verify_frame.h"
+
+/* One file of checkpoints, read as far as the frames have come. */
+struct notes {
+    int fd; /* or, when < 0, memory: */
+    const char *mem;
+    size_t mem_len;
+    char buf[2 * NOTE_MAX]; /* what was read and not used */
+    size_t have;
+    uint64_t n;    /* notes that were checked */
+    uint64_t size; /* frames that the last of them covers */
+    bool torn;     /* the file ends inside a note */
+};
+
+/* Checks the notes that cover exactly the frames before `e`: head and signature of the key of the
+ * last frame.  `lab` (may be NULL) is looked for among the other signatures; *out_lab is set when
+ * one is right.  False and `reason`: something is wrong.  VD_EIO is in `rc`. */
+bool notes_follow(struct notes *notes, const struct expect *e, const struct note_key *lab,
+                  bool *out_lab, char reason[256], int *rc, struct vd_err *err);
+
+/* At the end of the frames that the file belongs to: is there another note?  It covers frames that
+ * are not here.  As above. */
+bool notes_end(struct notes *notes, const struct expect *e, char reason[256], int *rc,
+               struct vd_err *err);
+
+/* Anchors of this log, ascending. */
+struct anchors {
+    struct note_checkpoint *v; /* owned */
+    size_t n, next;
+};
+
+/* Takes the notes of `text` whose origin is `origin`; notes of other logs are passed over.
+ * VD_EUSAGE: none is of this log, or the text is no list of notes. */
+int anchors_decode(const char *text, size_t len, const char *origin, struct anchors *out,
+                   struct vd_err *err);
+void anchors_clear(struct anchors *anchors);
+
+/* Compares the anchors that cover exactly the frames before `e`. */
+bool anchors_follow(struct anchors *anchors, const struct expect *e, char reason[256]);
+
+/* "vdiskfs/" and the session's UUID.  out: NOTE_NAME_MAX bytes. */
+void notes_origin(const uint8_t session[16], char *out);
+
+#endif
