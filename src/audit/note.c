@@ -289,7 +289,7 @@ int note_sign(char *note, size_t size, const struct note_signer *signer, struct 
 
 /* ---- reading ---- */
 
-/* One signature line of `len` bytes without its newline. */
+/* One signature line of `len` bytes without its newline.  Room in `out` is the caller's care. */
 static int decode_signature(const char *line, size_t len, struct note *out, struct vd_err *err)
 {
     struct note_signature *s = &out->signature[out->n];
@@ -301,8 +301,6 @@ static int decode_signature(const char *line, size_t len, struct note *out, stru
         return vd_fail(err, VD_ECORRUPT, "a signature line is not in order");
     if (!base64_decode(space + 1, len - DASH_LEN - name_len - 1, raw, sizeof(raw)))
         return 0; /* another type of signature */
-    if (out->n == NOTE_MAX_SIGNATURES)
-        return vd_fail(err, VD_ELIMIT, "more than %d signatures", NOTE_MAX_SIGNATURES);
     memcpy(s->name, name, name_len);
     s->name[name_len] = '\0';
     memcpy(s->id, raw, 4);
@@ -314,26 +312,33 @@ static int decode_signature(const char *line, size_t len, struct note *out, stru
 int note_decode(const char *bytes, size_t len, struct note *out, struct vd_err *err)
 {
     const char *end = memmem(bytes, len, "\n\n", 2);
-    size_t pos;
+    size_t pos, lines;
 
     *out = (struct note){0};
-    if (!end || memchr(bytes, '\0', len))
+    if (!end)
         return vd_fail(err, VD_ECORRUPT, "not a signed note");
     out->text_len = (size_t)(end - bytes) + 1;
     pos = out->text_len + 1;
-    while (len - pos > DASH_LEN && memcmp(bytes + pos, DASH, DASH_LEN) == 0) {
+    /* No text begins with the first byte of a dash: it is a signature line, or what is there of it. */
+    for (lines = 0; pos < len && bytes[pos] == DASH[0]; lines++) {
         const char *line = bytes + pos, *stop = memchr(line, '\n', len - pos);
         int rc;
 
         if (!stop)
             return vd_fail(err, VD_ECORRUPT, "a signature line is cut off");
+        if (stop - line <= DASH_LEN || memcmp(line, DASH, DASH_LEN) != 0)
+            return vd_fail(err, VD_ECORRUPT, "a signature line is not in order");
+        if (lines == NOTE_MAX_SIGNATURES)
+            return vd_fail(err, VD_ELIMIT, "more than %d signatures", NOTE_MAX_SIGNATURES);
         rc = decode_signature(line, (size_t)(stop - line), out, err);
         if (rc)
             return rc;
         pos += (size_t)(stop - line) + 1;
     }
-    if (pos == out->text_len + 1)
+    if (lines == 0)
         return vd_fail(err, VD_ECORRUPT, "a note without a signature");
+    if (memchr(bytes, '\0', pos))
+        return vd_fail(err, VD_ECORRUPT, "not a signed note");
     out->len = pos;
     return 0;
 }

@@ -70,8 +70,9 @@ struct note {
     struct note_signature signature[NOTE_MAX_SIGNATURES];
 };
 
-/* Takes apart the note at the start of `bytes`; it ends where no further signature line follows.
- * Signature lines of other types are skipped.  VD_ECORRUPT: not a note.  Pure. */
+/* Takes apart the note at the start of `bytes`; it ends where no further signature line begins: part
+ * of one at the end of `bytes` means that the note is cut off.  Signature lines of other types are
+ * skipped.  VD_ECORRUPT: not a note.  VD_ELIMIT: more than NOTE_MAX_SIGNATURES lines.  Pure. */
 int note_decode(const char *bytes, size_t len, struct note *out, struct vd_err *err);
 
 /* Is there a signature of `key` on it that is right? */

@@ -3,18 +3,16 @@
  * The verifier: walks the segments of a log as one stream of frames and gives a verdict.  Format
  * and rules: docs/formats/audit-log.md, "What a verifier checks".
  *
- * What it cannot see: a hash chain proves that nothing before its last link was changed, as long as
- * that link (the last leaf hash) is known from elsewhere.  Without that knowledge, a log whose
- * end was cut at a frame, and one that was rewritten with new hashes from some frame on, look
- * like an open one.  The report therefore carries the last leaf hash, to be kept outside.
+ * What it cannot see without being told: a log whose end was cut off at a frame, with its
+ * checkpoints, looks like one after a crash, and one that was rewritten as a whole, with keys of the
+ * forger's, like any other.  An anchor kept elsewhere shows both, the first key the second.
  *
  * Reads a buffer of BUFFER bytes at a time; a running log may be verified while it is written.
  */
 #include "audit/verify.h"
 
-#include "audit/verify_frame.h"
-#include "audit/verify_notes.h"
 #include "audit/verify_ring.h"
+#include "audit/verify_walk.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "vdiskfs/exit_codes.h"
@@ -34,39 +32,6 @@
 #define PAGE          4096u
 #define LIVE_RETRIES  50
 #define LIVE_PAUSE_NS 20000000
-
-struct source {
-    int fd; /* or memory: */
-    const uint8_t *mem;
-    size_t mem_len, mem_pos;
-};
-
-struct walk {
-    struct expect e;
-    struct audit_report *r;
-    audit_seen_fn *fn;
-    void *ctx;
-    struct vd_err *err;
-
-    struct source src;
-    uint8_t *buf;
-    size_t pos, have;
-    uint64_t off; /* of buf[pos] in its segment */
-    bool eof;
-
-    int dir_fd;  /* directory of the log, or -1 */
-    int only_fd; /* without it: the one file that is the log; taken when it is opened */
-    const uint8_t *const *mem;
-    const size_t *mem_len;
-    size_t n_mem;
-
-    const struct audit_verify_options *options;
-    bool has_notes; /* false: a single file, of which nothing more is known */
-    struct notes notes;
-    struct anchors anchors;
-    struct note_key lab;
-    bool has_lab, lab_found;
-};
 
 /* ---- reading ---- */
 
@@ -167,7 +132,7 @@ static int segment_open(struct walk *w, uint32_t number, struct source *out)
 
 /* ---- verdicts that end the walk ---- */
 
-static void tampered(struct walk *w, uint64_t off, const char *reason)
+void walk_tampered(struct walk *w, uint64_t off, const char *reason)
 {
     w->r->verdict = AUDIT_TAMPERED;
     w->r->bad_frame = w->e.frame_no;
@@ -223,6 +188,8 @@ static int is_torn(struct walk *w, bool whole, bool *out, uint64_t *out_bytes, s
     *out = false;
     if (from && !frame_begins(&w->e, w->buf + w->pos, from, why))
         return 0;
+    if (signed_gap(w, w->buf + w->pos, from))
+        return 0;
     if (from < avail(w))
         return rest_is_zero(w, from, out, out_bytes);
     *out = !whole && w->eof;
@@ -238,7 +205,7 @@ static int judge_tail(struct walk *w, bool whole, struct fault *fault, bool last
     int rc;
 
     if (w->e.closed) {
-        tampered(w, off, "something follows the frame that closed the log");
+        walk_tampered(w, off, "something follows the frame that closed the log");
         return 0;
     }
     if (last_segment) {
@@ -251,115 +218,7 @@ static int judge_tail(struct walk *w, bool whole, struct fault *fault, bool last
         w->r->torn_bytes = bytes;
         return 0;
     }
-    tampered(w, off + fault->off, fault->reason[0] ? fault->reason : "the frame is cut off");
-    return 0;
-}
-
-/* ---- keys, checkpoints, anchors ---- */
-
-/* Opens the checkpoints that begin with segment `number`. */
-static int open_notes(struct walk *w, uint32_t number)
-{
-    char name[32] = AUDIT_CHECKPOINTS;
-    struct stat st;
-
-    if (number)
-        (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS ".%06" PRIu32, number);
-    if (w->notes.fd >= 0)
-        (void)close(w->notes.fd);
-    w->notes = (struct notes){.fd = -1, .n = w->notes.n};
-    w->notes.fd = openat(w->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (w->notes.fd < 0 && errno != ENOENT)
-        return vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
-    if (w->notes.fd >= 0 && (fstat(w->notes.fd, &st) || !S_ISREG(st.st_mode)))
-        return vd_fail(w->err, VD_EUSAGE, "%s is no regular file", name);
-    if (w->notes.fd < 0)
-        tampered(w, 0, "the file of checkpoints is missing: the signatures were removed");
-    return 0;
-}
-
-/* The log's own first key, or a laboratory's.  Frame 0 was just read. */
-static int take_options(struct walk *w)
-{
-    const struct audit_verify_options *o = w->options;
-    char origin[NOTE_NAME_MAX];
-    struct note_key key;
-    int rc = 0;
-
-    notes_origin(w->e.session, origin);
-    if (note_key_init(&key, origin, w->e.key, w->err) == 0)
-        note_key_text(&key, w->r->first_key);
-    if (o && o->anchors)
-        rc = anchors_decode(o->anchors, strlen(o->anchors), origin, &w->anchors, w->err);
-    if (rc == 0 && o && o->key) {
-        rc = note_key_decode(o->key, &w->lab, w->err);
-        w->has_lab = strncmp(w->lab.name, AUDIT_ORIGIN, strlen(AUDIT_ORIGIN)) != 0;
-        if (rc == 0 && !w->has_lab && strcmp(o->key, w->r->first_key) != 0)
-            tampered(w, AUDIT_H_KEY, "the log's first key is not the one given");
-    }
-    return rc;
-}
-
-/* Before a frame: is all there that must stand between it and the one before? */
-static int before_frame(struct walk *w, const uint8_t *header)
-{
-    bool recovery = vd_le32(header + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
-    char reason[256];
-    int rc = 0;
-
-    if (!w->has_notes || w->e.frame_no == 0)
-        return 0;
-    if (recovery) {
-        if (!notes_end(&w->notes, &w->e, reason, &rc, w->err) && rc == 0)
-            tampered(w, w->off, reason);
-        return rc || w->r->verdict == AUDIT_TAMPERED || w->mem ? rc : open_notes(w, w->e.segment);
-    }
-    if (frame_ended_epoch(&w->e) && w->notes.size != w->e.frame_no)
-        tampered(w, w->off,
-                 "the frame before ended its epoch, but no checkpoint of its key "
-                 "follows: the signatures were removed");
-    return 0;
-}
-
-/* After a frame: what is signed over the frames up to it? */
-static int after_frame(struct walk *w)
-{
-    char reason[256];
-    int rc = w->e.frame_no == 1 ? take_options(w) : 0;
-
-    if (rc || w->r->verdict == AUDIT_TAMPERED)
-        return rc;
-    if (w->has_notes && !notes_follow(&w->notes, &w->e, w->has_lab ? &w->lab : NULL, &w->lab_found,
-                                      reason, &rc, w->err)) {
-        if (rc == 0)
-            tampered(w, w->off, reason);
-        return rc;
-    }
-    if (!anchors_follow(&w->anchors, &w->e, reason))
-        tampered(w, w->off, reason);
-    return 0;
-}
-
-/* After the last frame. */
-static int end_of_frames(struct walk *w)
-{
-    char reason[256];
-    int rc = 0;
-
-    if (w->has_notes && !w->r->live && !notes_end(&w->notes, &w->e, reason, &rc, w->err)) {
-        if (rc == 0)
-            tampered(w, w->off, reason);
-        return rc;
-    }
-    if (w->anchors.next < w->anchors.n) {
-        (void)snprintf(reason, sizeof(reason),
-                       "an anchor covers %" PRIu64 " frames, only %" PRIu64
-                       " are here: the end was cut off",
-                       w->anchors.v[w->anchors.n - 1].size, w->e.frame_no);
-        tampered(w, w->off, reason);
-    } else if (w->has_lab && !w->lab_found && w->e.frame_no > 0) {
-        tampered(w, w->off, "no checkpoint is signed by the key given");
-    }
+    walk_tampered(w, off + fault->off, fault->reason[0] ? fault->reason : "the frame is cut off");
     return 0;
 }
 
@@ -405,7 +264,7 @@ static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
         if (avail(w) < len)
             return 0;
         *out = SCAN_END;
-        rc = before_frame(w, w->buf + w->pos);
+        rc = signed_before_frame(w, w->buf + w->pos);
         if (rc || w->r->verdict == AUDIT_TAMPERED)
             return rc;
         *out = SCAN_BAD;
@@ -413,11 +272,10 @@ static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
             return 0;
         w->r->bytes += len;
         *out = SCAN_END;
-        rc = after_frame(w);
-        if (rc || w->r->verdict == AUDIT_TAMPERED)
-            return rc;
         rc = show_records(w, w->buf + w->pos, len);
-        if (rc)
+        if (rc == 0)
+            rc = signed_after_frame(w);
+        if (rc || w->r->verdict == AUDIT_TAMPERED)
             return rc;
         advance(w, len);
     }
@@ -439,28 +297,44 @@ static int scan_patiently(struct walk *w, enum scan *out, struct fault *fault)
     return rc;
 }
 
-/* Does the next segment begin a recovery?  Then this one may end in a frame that was never whole. */
-static int recovery_follows(struct walk *w, struct source *next, bool whole, enum scan *io_found)
+/* Does a recovery begin here, as far as that can be seen?  The program may have been stopped when it
+ * had just begun: then it is the last segment. */
+static int begins_recovery(struct walk *w, struct source *next, bool *out)
 {
-    uint8_t head[AUDIT_H_EPOCH];
-    struct fault ignored;
-    uint64_t bytes = 0;
-    bool torn = false;
-    int rc;
+    uint8_t head[AUDIT_H_FLAGS + 4];
+    struct source other;
+    ssize_t n = (ssize_t)sizeof(head);
+    int more;
 
     if (next->mem) {
-        if (next->mem_len < sizeof(head))
-            return 0;
-        memcpy(head, next->mem, sizeof(head));
-    } else if (pread(next->fd, head, sizeof(head), 0) != (ssize_t)sizeof(head)) {
-        return 0;
+        n = next->mem_len < sizeof(head) ? (ssize_t)next->mem_len : n;
+        memcpy(head, next->mem, (size_t)n);
+    } else {
+        n = pread(next->fd, head, sizeof(head), 0);
     }
-    if (!(vd_le32(head + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED))
+    *out = n == (ssize_t)sizeof(head) && vd_le32(head + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
+    if (n < 0 || n == (ssize_t)sizeof(head))
         return 0;
-    rc = is_torn(w, whole, &torn, &bytes, &ignored);
+    more = segment_open(w, w->e.segment + 2, &other);
+    source_close(&other);
+    *out = more == 0;
+    return more < 0 ? more : 0;
+}
+
+/* A segment in front of a recovery may end in a frame that was never whole. */
+static int recovery_follows(struct walk *w, struct source *next, bool whole, enum scan *io_found)
+{
+    struct fault ignored;
+    uint64_t bytes = 0;
+    bool recovery, torn = false;
+    int rc = begins_recovery(w, next, &recovery);
+
+    if (rc == 0 && recovery)
+        rc = is_torn(w, whole, &torn, &bytes, &ignored);
     if (rc == 0 && torn) {
         *io_found = SCAN_END;
         w->r->torn_bytes += bytes;
+        w->torn_before = true;
     }
     return rc;
 }
@@ -476,6 +350,8 @@ static int walk_segment(struct walk *w, bool *out_more)
     *out_more = false;
     if (rc || w->r->verdict == AUDIT_TAMPERED)
         return rc;
+    if (!w->e.segment_start)
+        w->torn_before = false;
     more = segment_open(w, w->e.segment + 1, &next);
     if (more < 0)
         return more;
@@ -512,12 +388,14 @@ static int walk_segments(struct walk *w)
     if (rc <= 0)
         return rc ? rc : vd_fail(w->err, VD_EUSAGE, "no audit log: 000000.vlog is missing");
     w->r->verdict = AUDIT_INTACT_OPEN;
-    rc = w->has_notes && !w->mem ? open_notes(w, 0) : 0;
+    rc = w->has_notes && !w->mem ? signed_open(w, 0) : 0;
     while (rc == 0 && more && w->r->verdict == AUDIT_INTACT_OPEN) {
         w->r->segments++;
         rc = walk_segment(w, &more);
     }
     source_close(&w->src);
+    if (w->torn_before && w->e.segment_start && w->r->verdict == AUDIT_INTACT_OPEN)
+        w->r->verdict = AUDIT_TORN_TAIL;
     return rc;
 }
 
@@ -549,7 +427,7 @@ static int check_stray_segments(struct walk *w)
     (void)closedir(d);
     (void)snprintf(next, sizeof(next), "%06u.vlog", w->e.segment + 1);
     if (stray && fstatat(w->dir_fd, next, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        tampered(w, 0, "a segment file is missing");
+        walk_tampered(w, 0, "a segment file is missing");
     return 0;
 }
 
@@ -581,11 +459,13 @@ static int conclude(struct walk *w)
     if (r->verdict != AUDIT_TAMPERED && w->dir_fd >= 0)
         rc = check_stray_segments(w);
     if (rc == 0 && r->verdict != AUDIT_TAMPERED)
-        rc = end_of_frames(w);
+        rc = signed_end(w);
     copy_totals(w);
     if (rc || r->verdict == AUDIT_TAMPERED)
         return rc;
     if (w->e.closed && w->has_notes && w->notes.size != w->e.frame_no) {
+        if (r->live) /* it is being closed */
+            return 0;
         r->verdict = AUDIT_TORN_TAIL;
         (void)snprintf(r->reason, sizeof(r->reason),
                        "the checkpoint over the whole log is missing");
@@ -621,7 +501,9 @@ static int run(struct walk *w)
         return vd_fail(w->err, VD_ENOMEM, "out of memory");
     }
     w->e.segment_start = true;
-    rc = walk_segments(w);
+    rc = signed_check_options(w);
+    if (rc == 0)
+        rc = walk_segments(w);
     if (rc == 0)
         rc = conclude(w);
     vd_sha256_free(w->e.sha);
@@ -676,7 +558,8 @@ static void check_dir_name(struct walk *w, const char *path)
                               w->r->session[i]);
     if (strcmp(name + 1, expected) == 0)
         return;
-    tampered(w, AUDIT_H_SESSION, "the log of another session lies in this session's directory");
+    walk_tampered(w, AUDIT_H_SESSION,
+                  "the log of another session lies in this session's directory");
     w->r->bad_frame = 0;
     w->r->bad_segment = 0;
 }

@@ -15,6 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#define BASE64_ZEROS                                                                               \
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" \
+    "AAA"
+
 void notes_origin(const uint8_t session[16], char *out)
 {
     size_t n = (size_t)snprintf(out, NOTE_NAME_MAX, AUDIT_ORIGIN), i;
@@ -62,66 +66,94 @@ static int fill(struct notes *notes, struct vd_err *err)
     return 0;
 }
 
-/* Does `line` (len bytes, perhaps cut off at the end) begin as `form` says?  'd' digits, 'b' base64,
- * otherwise literally. */
-static bool line_fits(const char *line, size_t len, char form, const char *text)
+/* The checkpoint at the start of `bytes`, of the form in which a log is signed: three lines, at most
+ * NOTE_MAX bytes. */
+static bool decode(const char *bytes, size_t len, struct note *note,
+                   struct note_checkpoint *checkpoint)
 {
-    static const char base64[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
-    size_t i;
+    char text[NOTE_MAX];
 
-    if (form == 't')
-        return len <= strlen(text) && memcmp(line, text, len) == 0;
-    for (i = 0; i < len; i++)
-        if (!line[i] || !strchr(form == 'd' ? "0123456789" : base64, line[i]))
-            return false;
-    return true;
+    if (note_decode(bytes, len, note, NULL) || note->len > NOTE_MAX ||
+        note_checkpoint_decode(bytes, note, checkpoint, NULL))
+        return false;
+    note_checkpoint_text(checkpoint, text);
+    return strlen(text) == note->text_len;
 }
+
+#define MODEL_LINES 5
 
 /* Can these bytes be the beginning of a note whose end was never written?  Then they are a log's
- * last ones; anything else was changed. */
+ * last ones; anything else was changed.  They can when the rest of an invented note makes them one. */
 static bool note_begins(const char *bytes, size_t len, const char *origin)
 {
-    char signature[NOTE_NAME_MAX + 8];
-    const struct {
-        char form;
-        const char *text;
-    } lines[] = {{'t', origin}, {'d', NULL}, {'b', NULL}, {'t', ""}};
-    size_t i, n;
+    char model[MODEL_LINES][NOTE_NAME_MAX + 100] = {"", "1", "", "", ""};
+    char whole[NOTE_MAX + MODEL_LINES * sizeof(model[0])];
+    const char *part = bytes, *stop;
+    struct note_checkpoint checkpoint;
+    struct note note;
+    size_t line, n, part_len;
 
-    (void)snprintf(signature, sizeof(signature), "\xe2\x80\x94 %s ", origin);
-    for (i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
-        const char *stop = memchr(bytes, '\n', len);
-
-        n = stop ? (size_t)(stop - bytes) : len;
-        if (!line_fits(bytes, n, lines[i].form, lines[i].text))
+    if (len > NOTE_MAX)
+        return false;
+    (void)snprintf(model[0], sizeof(model[0]), "%s", origin);
+    (void)snprintf(model[2], sizeof(model[2]), "%.43s=", BASE64_ZEROS);
+    (void)snprintf(model[4], sizeof(model[4]), "\xe2\x80\x94 %s %.91s=", origin, BASE64_ZEROS);
+    for (line = 0; (stop = memchr(part, '\n', len - (size_t)(part - bytes))); part = stop + 1)
+        line += line < MODEL_LINES - 1;
+    part_len = len - (size_t)(part - bytes);
+    if (part_len > strlen(model[line])) {
+        if (line != 1) /* a number has any length */
             return false;
-        if (!stop)
-            return true;
-        bytes += n + 1;
-        len -= n + 1;
+        model[1][0] = '\0';
     }
-    n = strlen(signature);
-    return len <= n ? memcmp(bytes, signature, len) == 0
-                    : memcmp(bytes, signature, n) == 0 && line_fits(bytes + n, len - n, 'b', NULL);
+    memcpy(whole, bytes, len);
+    n = len;
+    for (; line < MODEL_LINES; line++, part_len = 0) {
+        const char *rest = part_len < strlen(model[line]) ? model[line] + part_len : "";
+
+        n += (size_t)snprintf(whole + n, sizeof(whole) - n, "%s\n", rest);
+    }
+    return decode(whole, n, &note, &checkpoint) && note.len == n &&
+           strcmp(checkpoint.origin, origin) == 0;
 }
 
-/* The next note, which stays in the buffer.  1: there; 0: none (or its end is missing). */
+/* Length of what was read without zeros at its end, which some file systems leave after a power
+ * failure.  Zeros that go on are read to their end, and only one of them is kept. */
+static size_t without_zeros(struct notes *notes, int *rc, struct vd_err *err)
+{
+    size_t len;
+
+    for (;;) {
+        for (len = notes->have; len > 0 && !notes->buf[len - 1];)
+            len--;
+        if (notes->have < sizeof(notes->buf) || len + 1 >= notes->have)
+            return len;
+        notes->have = len + 1;
+        *rc = fill(notes, err);
+        if (*rc)
+            return 0;
+    }
+}
+
+/* The next note, which stays in the buffer.  1: there; 0: none, or its end is missing. */
 static int peek(struct notes *notes, const struct expect *e, struct note *note,
                 struct note_checkpoint *checkpoint, char reason[256], int *rc, struct vd_err *err)
 {
     char origin[NOTE_NAME_MAX];
+    size_t len;
 
     *rc = fill(notes, err);
-    notes->torn = false;
     if (*rc || notes->have == 0)
         return 0;
-    if (note_decode(notes->buf, notes->have, note, NULL) == 0 &&
-        note_checkpoint_decode(notes->buf, note, checkpoint, NULL) == 0)
-        return 1;
     notes_origin(e->session, origin);
-    notes->torn = note_begins(notes->buf, notes->have, origin);
-    if (!notes->torn)
+    if (decode(notes->buf, notes->have, note, checkpoint)) {
+        if (strcmp(checkpoint->origin, origin) == 0)
+            return 1;
+        (void)bad(reason, AUDIT_CHECKPOINTS ": a checkpoint of another log");
+        return 0;
+    }
+    len = without_zeros(notes, rc, err);
+    if (*rc == 0 && len > 0 && (!e->has_session || !note_begins(notes->buf, len, origin)))
         (void)bad(reason, AUDIT_CHECKPOINTS ": note %" PRIu64 " is not in order", notes->n + 1);
     return 0;
 }
@@ -134,13 +166,11 @@ static bool check(const struct notes *notes, const struct note *note,
     char origin[NOTE_NAME_MAX];
     struct note_key key;
 
-    notes_origin(e->session, origin);
-    if (strcmp(checkpoint->origin, origin) != 0)
-        return bad(reason, "a checkpoint of another log");
     merkle_root(&e->tree, e->sha, root);
     if (memcmp(root, checkpoint->root, sizeof(root)) != 0)
         return bad(reason, "the checkpoint over %" PRIu64 " frames has another tree head",
                    checkpoint->size);
+    notes_origin(e->session, origin);
     if (note_key_init(&key, origin, e->key, NULL) || !note_verify(notes->buf, note, &key))
         return bad(reason,
                    "the checkpoint over %" PRIu64
@@ -186,7 +216,11 @@ bool notes_end(struct notes *notes, const struct expect *e, char reason[256], in
                    "a checkpoint covers %" PRIu64 " frames, only %" PRIu64
                    " are here: the end was cut off",
                    checkpoint.size, e->frame_no);
-    return *rc == 0 && !reason[0];
+    if (*rc || reason[0])
+        return false;
+    /* The checkpoint over a closed log is the last thing that was written. */
+    return !(e->closed && notes->size == e->frame_no && notes->have) ||
+           bad(reason, "something follows the checkpoint over the whole log");
 }
 
 /* ---- anchors ---- */
@@ -209,14 +243,13 @@ int anchors_decode(const char *text, size_t len, const char *origin, struct anch
         struct note_checkpoint checkpoint, *v;
         struct note note;
 
-        rc = note_decode(text + pos, len - pos, &note, err);
-        if (rc == 0)
-            rc = note_checkpoint_decode(text + pos, &note, &checkpoint, err);
-        if (rc)
+        if (!decode(text + pos, len - pos, &note, &checkpoint)) {
+            rc = vd_fail(err, VD_EUSAGE, "the anchors are no signed notes of a log");
             break;
+        }
         pos += note.len;
         pos += strspn(text + pos, "\r\n");
-        if (strcmp(checkpoint.origin, origin) != 0) {
+        if (!origin || strcmp(checkpoint.origin, origin) != 0) {
             others++;
             continue;
         }
@@ -228,13 +261,15 @@ int anchors_decode(const char *text, size_t len, const char *origin, struct anch
         v[out->n++] = checkpoint;
         out->v = v;
     }
-    if (rc == 0 && out->n == 0)
-        rc =
-            vd_fail(err, VD_EUSAGE, "no anchor of %s is there (%zu of other logs)", origin, others);
+    if (rc == 0 && (origin ? out->n : others) == 0)
+        rc = vd_fail(err, VD_EUSAGE, "no anchor of %s is there (%zu of other logs)",
+                     origin ? origin : "a log", others);
     if (rc) {
         anchors_clear(out);
-        return rc == -VD_ECORRUPT ? vd_fail(err, VD_EUSAGE, "the anchors are no signed notes") : rc;
+        return rc;
     }
+    if (out->n == 0)
+        return 0;
     qsort(out->v, out->n, sizeof(*out->v), compare_size);
     return 0;
 }

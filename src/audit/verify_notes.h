@@ -17,7 +17,6 @@ struct notes {
     size_t have;
     uint64_t n;    /* notes that were checked */
     uint64_t size; /* frames that the last of them covers */
-    bool torn;     /* the file ends inside a note */
 };
 
 /* Checks the notes that cover exactly the frames before `e`: head and signature of the key of the
@@ -27,7 +26,7 @@ bool notes_follow(struct notes *notes, const struct expect *e, const struct note
                   bool *out_lab, char reason[256], int *rc, struct vd_err *err);
 
 /* At the end of the frames that the file belongs to: is there another note?  It covers frames that
- * are not here.  As above. */
+ * are not here.  After the checkpoint over a closed log there is nothing at all.  As above. */
 bool notes_end(struct notes *notes, const struct expect *e, char reason[256], int *rc,
                struct vd_err *err);
 
@@ -37,8 +36,9 @@ struct anchors {
     size_t n, next;
 };
 
-/* Takes the notes of `text` whose origin is `origin`; notes of other logs are passed over.
- * VD_EUSAGE: none is of this log, or the text is no list of notes. */
+/* Takes the notes of `text` whose origin is `origin`; notes of other logs are passed over.  `origin`
+ * NULL: only checks that they are notes, and takes none.  VD_EUSAGE: none is of this log, or the text
+ * is no list of notes. */
 int anchors_decode(const char *text, size_t len, const char *origin, struct anchors *out,
                    struct vd_err *err);
 void anchors_clear(struct anchors *anchors);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Two verifiers that share no code must give the same verdict on the same logs: intact, open, and
-changed in many ways.
+"""Two verifiers that share no code must give the same verdict on the same logs: intact, open,
+recovered, live, and changed in many ways, with and without a key or an anchor from elsewhere.
 
     second_verifier.py AUDIT_VERDICT VERIFY_AUDIT_LOG
 """
@@ -13,8 +13,16 @@ import sys
 import tempfile
 
 VERDICT, SECOND = sys.argv[1:3]
+if not shutil.which("openssl"):
+    print("SKIPPED: openssl(1) is not installed")
+    sys.exit(77)
+# Test vector 1 of RFC 8032, section 7.1, as PKCS #8, and its public key as a note's.
+LAB_PEM = ("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n"
+           "-----END PRIVATE KEY-----\n")
+LAB_KEY = "laboratory+16441546+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"
 rng = random.Random(7)
-cases = []
+groups = {(): []}  # options of the verifiers -> session directories
+count = 0
 
 
 def make(where, *extra):
@@ -22,24 +30,38 @@ def make(where, *extra):
                           text=True).stdout.strip()
 
 
-def variant(root, source, change):
-    """A copy of `source` below a name of its own, changed by `change(directory)`."""
-    copy = os.path.join(root, f"case{len(cases):04}")
-    shutil.copytree(source, copy)
-    for name in os.listdir(copy):
-        os.chmod(os.path.join(copy, name), 0o600)
-    change(copy)
-    cases.append(copy)
+def variant(root, source, *changes, options=()):
+    """A copy of `source` below a name of its own, changed by each change(directory)."""
+    global count
+    copy = os.path.join(root, f"case{count:05}")
+    count += 1
+    shutil.copytree(source, copy, copy_function=os.link)
+    for change in changes:
+        change(copy)
+    groups.setdefault(tuple(options), []).append(copy)
+
+
+def read(*path):
+    with open(os.path.join(*path), "rb") as f:
+        return f.read()
+
+
+def put(name, data):
+    def change(directory):
+        path = os.path.join(directory, name)
+        if os.path.exists(path):
+            os.unlink(path)  # it is a link to the source's
+        with open(path, "wb") as f:
+            f.write(data)
+    return change
 
 
 def edit(name, function):
-    def change(directory):
-        path = os.path.join(directory, name)
-        with open(path, "rb") as f:
-            data = f.read()
-        with open(path, "wb") as f:
-            f.write(function(data))
-    return change
+    return lambda directory: put(name, function(read(directory, name)))(directory)
+
+
+def remove(name):
+    return lambda directory: os.unlink(os.path.join(directory, name))
 
 
 def flip(data, bit):
@@ -55,61 +77,226 @@ def swapped(directory):
     os.rename(a + "x", b)
 
 
-def make_cases(root):
-    closed, unclosed, other = make(root), make(root, "open"), make(root, "open")
-    unsealed = make(root, "open", "unsealed")
-    cases.extend([closed, unclosed, unsealed])
-    segments = sorted(n for n in os.listdir(closed) if n.endswith(".vlog"))
-    assert len(segments) > 2, segments
-    for source in (closed, unclosed):
-        last = sorted(n for n in os.listdir(source) if n.endswith(".vlog"))[-1]
-        size = os.path.getsize(os.path.join(source, last))
-        for name in ("000000.vlog", last):
-            length = os.path.getsize(os.path.join(source, name))
-            for _ in range(60):
-                bit = rng.randrange(8 * length)
+def segments(source):
+    return sorted(n for n in os.listdir(source) if n.endswith(".vlog"))
+
+
+def notes_of(source, name="checkpoints"):
+    """The notes of a file, one by one."""
+    parts = read(source, name).split(b"\nvdiskfs/")
+    return [(b"vdiskfs/" if i else b"") + p + (b"\n" if i < len(parts) - 1 else b"") for i, p in enumerate(parts)]
+
+
+def frame_ends(data):
+    ends, at = [], 0
+    while at < len(data):
+        at += int.from_bytes(data[at + 8:at + 12], "little")
+        ends.append(at)
+    return ends
+
+
+def change_segments(root, source):
+    names = segments(source)
+    last = names[-1]
+    size = os.path.getsize(os.path.join(source, last))
+    for name in ("000000.vlog", last):
+        length = os.path.getsize(os.path.join(source, name))
+        for _ in range(30):
+            variant(root, source, edit(name, lambda d, b=rng.randrange(8 * length): flip(d, b)))
+        for bit in range(8 * 192):  # the header of the first frame
+            if bit % 37 == 0:
                 variant(root, source, edit(name, lambda d, b=bit: flip(d, b)))
-        for _ in range(40):
-            n = rng.randrange(size)
-            variant(root, source, edit(last, lambda d, n=n: d[:n]))
-            variant(root, source, edit(last, lambda d, n=n: d[:n] + bytes(len(d) - n)))
-            variant(root, source, edit(last, lambda d, n=n: d[:n] + b"\0" + d[n:]))
-        variant(root, source, edit(last, lambda d: d + bytes(5000)))
-        variant(root, source, edit(last, lambda d: d + b"x"))
-        variant(root, source, edit(last, lambda d: b""))
-        variant(root, source, edit("000000.vlog", lambda d: d[:-1]))
+    for _ in range(25):
+        n = rng.randrange(size)
+        variant(root, source, edit(last, lambda d, n=n: d[:n]))
+        variant(root, source, edit(last, lambda d, n=n: d[:n] + bytes(len(d) - n)))
+        variant(root, source, edit(last, lambda d, n=n: d[:n] + b"\0" + d[n:]))
+    for function in (lambda d: d + bytes(5000), lambda d: d + b"x", lambda d: b""):
+        variant(root, source, edit(last, function))
+    variant(root, source, edit("000000.vlog", lambda d: d[:-1]))
+    if len(names) > 1:
         variant(root, source, swapped)
-        variant(root, source, lambda d: os.unlink(os.path.join(d, "000001.vlog")))
-        variant(root, source, lambda d: os.unlink(os.path.join(d, "000000.vlog")))
-        variant(root, source, lambda d, last=last: os.unlink(os.path.join(d, last)))
-    variant(root, unclosed, lambda d: os.unlink(os.path.join(d, "ring.wal")))
-    variant(root, unclosed, lambda d: shutil.copy(os.path.join(other, "ring.wal"), d))
+    for name in {"000000.vlog", names[len(names) // 2], last}:
+        variant(root, source, remove(name))
+
+
+def change_notes(root, source, name="checkpoints", dense=False):
+    data, notes = read(source, name), notes_of(source, name)
+    for byte in range(0, len(data), 23):
+        variant(root, source, put(name, flip(data, 8 * byte + rng.randrange(8))))
+    for byte in range(len(data) - len(notes[-1]) - 10, len(data)):  # around the last note
+        if byte >= 0 and (byte % 4 == 0 or dense):
+            variant(root, source, put(name, flip(data, 8 * byte + rng.randrange(8))))
+            variant(root, source, put(name, data[:byte]))
+            variant(root, source, put(name, data[:byte] + bytes(len(data) - byte)))
+    for byte in range(0, len(data), 61):
+        variant(root, source, put(name, data[:byte]))
+        variant(root, source, put(name, data[:byte] + data[byte + 1:]))
+        variant(root, source, put(name, data[:byte] + b"A" + data[byte:]))
+    for i, note in enumerate(notes):
+        variant(root, source, put(name, b"".join(notes[:i] + notes[i + 1:])))
+        variant(root, source, put(name, b"".join(notes[:i] + [note] + notes[i:])))
+        variant(root, source, put(name, b"".join(notes[:i] + notes[i + 1:] + [note])))
+    for more in (b"v", b"vdiskfs/", b"\n", b"\0", bytes(20000), bytes(20000) + b"x", notes[0], b"\xe2\x80",
+                 b"\xe2\x80\x94 another c2ln\n", b"\xe2\x80\x94 another c2ln\n" * 15, b"\xe2\x80\x94 another c2ln\n" * 16,
+                 b"\xe2\x80\x94 another " + b"A" * 5000 + b"\n"):
+        variant(root, source, put(name, data + more))
+    variant(root, source, remove(name))
+    variant(root, source, put(name, b""))
+
+
+def cut_with_notes(root, source, anchors, name="000000.vlog"):
+    """The log cut behind each frame and within, its checkpoints cut alike, with and without anchors."""
+    data, notes = read(source, name), notes_of(source)
+    sizes = [int(note.split(b"\n")[1]) for note in notes]
+    for n, end in enumerate([0, *frame_ends(data)]):
+        kept = b"".join(note for note, size in zip(notes, sizes) if size <= n)
+        for cut in {end, max(0, end - 1), min(len(data), end + 13), min(len(data), end + 200)}:
+            fewer = put(name, data[:cut]), put("checkpoints", kept)
+            variant(root, source, *fewer)
+            variant(root, source, *fewer, options=("--anchor", anchors[-1]))
+            variant(root, source, *fewer, options=("--anchor", anchors[len(anchors) // 2]))
+            variant(root, source, put(name, data[:cut]))
+        variant(root, source, put(name, data[:end]), put("checkpoints", b"".join(notes[:max(0, n - 2)])))
+        variant(root, source, put(name, data[:end]), put("checkpoints", kept + notes[-1][:57]))
+
+
+def forge(root, source, key):
+    frames = len(frame_ends(read(source, "000000.vlog")))
+    for frame in range(frames):
+        for keep in ((), ("keep",)):
+            made = os.path.join(root, f"forged{frame}{len(keep)}", os.path.basename(source))
+            shutil.copytree(source, made)
+            subprocess.run([VERDICT, "--resign", made, str(frame), *keep], check=True)
+            for options in ((), ("--key", key)):
+                groups.setdefault(options, []).append(made)
+
+
+def recovered(root, source, cut):
+    """A crashed log (its last segment cut by `cut` bytes) and its recovery."""
+    made = os.path.join(root, f"recovered{cut}", os.path.basename(source))
+    shutil.copytree(source, made)
+    os.unlink(os.path.join(made, "ring.wal"))
+    last = os.path.join(made, segments(made)[-1])
+    os.chmod(last, 0o600)
+    os.truncate(last, os.path.getsize(last) - cut)
+    if cut:  # notes over frames that are gone
+        name = os.path.join(made, "checkpoints")
+        os.chmod(name, 0o600)
+        os.truncate(name, sum(len(n) for n in notes_of(made)[:-2]))
+    subprocess.run([VERDICT, "--recover", made], check=True)
+    groups[()].append(made)
+    return made
+
+
+def save(root, name, data):
+    path = os.path.join(root, name)
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def make_cases(root):
+    lab = save(root, "lab.pem", LAB_PEM.encode())
+    closed, unclosed, other = make(root), make(root, "open"), make(root, "open")
+    unsealed, idle, one = make(root, "unsealed"), make(root, "idle"), make(root, "big")
+    signed = make(root, "big", lab)
+    groups[()] += [closed, unclosed, unsealed, idle, one, signed]
+    assert len(segments(closed)) > 2, segments(closed)
+    for source in (closed, unclosed):
+        change_segments(root, source)
+    change_notes(root, closed)
+    change_notes(root, one, dense=True)
+    for i in range(0, len(notes_of(idle))):
+        notes = notes_of(idle)
+        variant(root, idle, put("checkpoints", b"".join(notes[:i] + notes[i + 1:])))
+    for bit in range(0, 8 * os.path.getsize(os.path.join(idle, "000000.vlog")), 331):
+        variant(root, idle, edit("000000.vlog", lambda d, b=bit: flip(d, b)))
+
+    variant(root, unclosed, remove("ring.wal"))
+    variant(root, unclosed, edit("ring.wal", lambda d: read(other, "ring.wal")))
     variant(root, unclosed, edit("ring.wal", lambda d: d[:-1]))
-    for bit in range(8 * 32):
-        if bit % 5 == 0:
-            variant(root, unclosed, edit("ring.wal", lambda d, b=bit: flip(d, b)))
-            variant(root, unsealed, edit("ring.wal", lambda d, b=bit: flip(d, b)))
-    for at in range(41 * 64, 66 * 64, 7):  # where the record lies that is not sealed, and around
+    for bit in range(0, 8 * 32, 11):
+        variant(root, unclosed, edit("ring.wal", lambda d, b=bit: flip(d, b)))
+        variant(root, unsealed, edit("ring.wal", lambda d, b=bit: flip(d, b)))
+    for at in range(41 * 64, 66 * 64, 23):  # where the record lies that is not sealed, and around
         variant(root, unsealed, edit("ring.wal", lambda d, b=8 * (4096 + at): flip(d, b)))
 
+    # keys and anchors
+    key, wrong = read(one, "key.pub").decode().strip(), read(other, "key.pub").decode().strip()
+    anchors = [save(root, f"anchor{i}", note) for i, note in enumerate(notes_of(one))]
+    mixed = save(root, "anchors", read(other, "checkpoints") + b"\n" + b"".join(notes_of(one)[::-1]))
+    for options in (("--key", key), ("--key", wrong), ("--key", LAB_KEY), ("--anchor", mixed), ("--anchor", anchors[0]),
+                    ("--anchor", os.path.join(other, "checkpoints"))):
+        groups.setdefault(options, []).extend([one, signed, closed, idle])
+    cut_with_notes(root, one, anchors)
+    forge(root, one, key)
 
-def lines(command):
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    # the first note of a log that a laboratory signed, cut at every byte, with one frame
+    first = read(signed, "000000.vlog")[:frame_ends(read(signed, "000000.vlog"))[0]]
+    note = notes_of(signed)[0]
+    for n in range(len(note) + 1):
+        variant(root, signed, put("000000.vlog", first), put("checkpoints", note[:n]))
+        if n % 9 == 0:
+            variant(root, signed, put("checkpoints", flip(read(signed, "checkpoints"), 8 * min(n, len(note) - 1) + 1)),
+                    options=("--key", LAB_KEY))
+
+    # recoveries
+    for cut in (0, 5, 100):
+        made = recovered(root, unclosed, cut)
+        change_segments(root, made)
+        name = f"checkpoints.{len(segments(made)) - 1:06}"
+        change_notes(root, made, name)
+        for n in range(0, 20):  # the recovery was stopped as well
+            variant(root, made, edit(segments(made)[-1], lambda d, n=n: d[:n]))
+        variant(root, made, put(f"{len(segments(made)):06}.vlog", b""))
+        variant(root, made, put(f"{len(segments(made)):06}.vlog", b"VDAF"))
+        variant(root, made, put("checkpoints", read(unclosed, "checkpoints") + b"vdis"))
+        for i in range(len(notes_of(made)) + 1):
+            variant(root, made, put("checkpoints", b"".join(notes_of(made)[:i])))
 
 
-with tempfile.TemporaryDirectory(prefix="vdiskfs-test-") as top:
-    make_cases(top)
-    ours = [" ".join(w for w in line.split() if w != "at" and w != "frame" and not w.isdigit())
-            for line in lines([VERDICT, *cases])]
-    theirs = lines([sys.executable, SECOND, *cases])
-    assert len(ours) == len(theirs) == len(cases), (len(ours), len(theirs), len(cases))
+def lines(command, options, cases):
+    done = subprocess.run([*command, *options, *cases], capture_output=True, text=True, check=False)
+    found = ["UNREADABLE" if line.startswith("UNREADABLE") else line for line in done.stdout.splitlines()]
+    assert len(found) == len(cases), (command, options, len(found), len(cases), done.stderr[-2000:])
+    return found
+
+
+def compare(options, cases, counts):
+    """Prints where the two differ; gives how often."""
+    ours, theirs = lines([VERDICT], options, cases), lines([sys.executable, SECOND], options, cases)
     wrong = [(c, a, b) for c, a, b in zip(cases, ours, theirs) if a != b]
     for case, a, b in wrong[:20]:
-        print(f"{os.path.basename(case)}:\n  ours   {a}\n  second {b}")
-    counts = {}
+        print(f"{os.path.basename(case)} {' '.join(options)}:\n  ours   {a}\n  second {b}")
     for line in ours:
         verdict = line.split(" frames")[0]
         counts[verdict] = counts.get(verdict, 0) + 1
-    print(f"{len(cases)} logs, {len(wrong)} disagreements; {counts}")
-    assert set(counts) >= {"INTACT closed", "INTACT open", "TORN TAIL", "TAMPERED"}, counts
-    sys.exit(1 if wrong else 0)
+    return len(wrong)
+
+
+def compare_live(root, counts):
+    """A log that is open, and the same when it is closed."""
+    process = subprocess.Popen([VERDICT, "--live", root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    session = process.stdout.readline().strip()
+    wrong = compare((), [session], counts)
+    assert counts == {"INTACT open": 1}, counts
+    wrong += compare(("--key", read(session, "key.pub").decode().strip()), [session], {})
+    process.communicate()
+    assert process.returncode == 0
+    return wrong + compare((), [session], counts)
+
+
+def main():
+    counts = {}
+    with tempfile.TemporaryDirectory(prefix="vdiskfs-test-") as top:
+        wrong = compare_live(top, counts)
+        make_cases(top)
+        for options, cases in groups.items():
+            wrong += compare(options, cases, counts)
+    print(f"{sum(counts.values())} logs, {wrong} disagreements; {counts}")
+    assert set(counts) >= {"INTACT closed", "INTACT open", "TORN TAIL", "TAMPERED", "UNREADABLE"}, counts
+    return 1 if wrong else 0
+
+
+sys.exit(main())
