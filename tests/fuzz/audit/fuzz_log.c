@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verifier and `show` on a log in memory.  The first byte says how: bit 0, everything that is
- * derived (numbers, checksums, chain) is made right first, so that the rest is reached; bit 1,
- * JSON; bit 2, two segments.  What must hold: every record that verify counts is one line.
+ * derived (numbers, checksums, chain, keys) is made right first, so that the rest is reached; bit 1,
+ * JSON; bit 2, two segments; bit 3, checkpoints: two bytes with their length and as many bytes stand
+ * before the log, or, when it is made right, they are made and signed.  What must hold: every record
+ * that verify counts is one line; right checkpoints change no verdict, others never to a better one.
  */
+#include "audit/note.h"
 #include "audit/show.h"
 #include "audit/verify.h"
+#include "audit/verify_notes.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/sha256.h"
@@ -14,13 +18,76 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define MAX_INPUT ((size_t)1 << 18)
+#define MAX_NOTES ((size_t)1 << 19)
 
 struct repair {
     uint64_t frame_no, seq, total;
+    uint32_t epoch, segment;
+    bool ended; /* the frame before ended its epoch */
     uint8_t prev[VD_SHA256_SIZE];
+    struct merkle tree;
+    char *notes; /* MAX_NOTES bytes, or NULL */
+    size_t notes_len;
+    uint64_t n_notes;
 };
+
+/* Test vector 1 of RFC 8032, section 7.1, as PKCS #8: the key of all epochs. */
+static const char pem[] = "-----BEGIN PRIVATE KEY-----\n"
+                          "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n"
+                          "-----END PRIVATE KEY-----\n";
+
+/* That key under the name `origin`; kept for the next call. */
+static const struct note_signer *signer_of(const char *origin)
+{
+    static struct note_signer *signer;
+    char path[64];
+    int fd;
+
+    if (signer && strcmp(note_signer_key(signer)->name, origin) == 0)
+        return signer;
+    note_signer_free(signer);
+    signer = NULL;
+    fd = memfd_create("key", MFD_CLOEXEC);
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (write(fd, pem, sizeof(pem) - 1) != (ssize_t)sizeof(pem) - 1 ||
+        note_signer_load(path, origin, &signer, NULL))
+        abort();
+    (void)close(fd);
+    return signer;
+}
+
+/* Keys of the header, and whether the epoch ends. */
+static void repair_keys(uint8_t *f, struct repair *r, const struct note_signer *signer)
+{
+    bool recovery = vd_le32(f + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
+
+    r->epoch += r->ended || recovery || r->frame_no == 0;
+    r->ended = !vd_all_zero(f + AUDIT_H_NEXT, NOTE_PUBLIC_SIZE);
+    vd_put_le32(f + AUDIT_H_EPOCH, r->epoch);
+    vd_put_le32(f + AUDIT_H_SEGMENT, r->segment);
+    memcpy(f + AUDIT_H_KEY, note_signer_key(signer)->bytes, NOTE_PUBLIC_SIZE);
+    if (r->ended)
+        memcpy(f + AUDIT_H_NEXT, note_signer_key(signer)->bytes, NOTE_PUBLIC_SIZE);
+}
+
+static void make_note(struct repair *r, const struct note_signer *signer, struct vd_sha256 *sha)
+{
+    struct note_checkpoint checkpoint = {.size = r->tree.size};
+
+    if (!r->notes || MAX_NOTES - r->notes_len < NOTE_MAX)
+        return;
+    memcpy(checkpoint.origin, note_signer_key(signer)->name, sizeof(checkpoint.origin));
+    merkle_root(&r->tree, sha, checkpoint.root);
+    note_checkpoint_text(&checkpoint, r->notes + r->notes_len);
+    if (note_sign(r->notes + r->notes_len, NOTE_MAX, signer, NULL))
+        abort();
+    r->notes_len += strlen(r->notes + r->notes_len);
+    r->n_notes++;
+}
 
 /* Numbers and checksums of one frame whose length is plausible. */
 static void repair_frame(uint8_t *f, size_t len, struct repair *r)
@@ -30,6 +97,18 @@ static void repair_frame(uint8_t *f, size_t len, struct repair *r)
     int64_t first = 0, last = 0;
     struct vd_sha256 *sha = vd_sha256_new();
     static const uint8_t zero = 0;
+    static uint8_t session[16];
+    const struct note_signer *signer;
+    char origin[NOTE_NAME_MAX];
+
+    if (!sha)
+        abort();
+    if (r->frame_no == 0)
+        memcpy(session, f + AUDIT_H_SESSION, sizeof(session));
+    memcpy(f + AUDIT_H_SESSION, session, sizeof(session));
+    notes_origin(session, origin);
+    signer = signer_of(origin);
+    repair_keys(f, r, signer);
 
     for (; pos < len; pos += n, records++) {
         uint8_t *rec = f + pos;
@@ -54,20 +133,23 @@ static void repair_frame(uint8_t *f, size_t len, struct repair *r)
     vd_put_le32(f + AUDIT_H_RECORDS, (uint32_t)records);
     r->total += records;
     vd_put_le64(f + AUDIT_H_TOTAL, r->total);
-    vd_put_le64(f + AUDIT_H_T_FIRST, (uint64_t)first);
-    vd_put_le64(f + AUDIT_H_T_LAST, (uint64_t)last);
+    vd_put_le64(f + AUDIT_H_T_FIRST, records ? (uint64_t)first : vd_le64(f + AUDIT_H_T_FIRST));
+    vd_put_le64(f + AUDIT_H_T_LAST, records ? (uint64_t)last : vd_le64(f + AUDIT_H_T_FIRST));
     memcpy(f + AUDIT_H_PREV, r->prev, sizeof(r->prev));
     vd_put_le32(f + AUDIT_H_CRC, vd_crc32c_without(f, AUDIT_FRAME_HEADER, AUDIT_H_CRC));
     r->seq = seq;
     vd_sha256_add(sha, &zero, 1);
     vd_sha256_add(sha, f, len);
     vd_sha256_end(sha, r->prev);
+    merkle_add(&r->tree, sha, r->prev);
+    if (r->ended || r->frame_no % 3 == 0 || vd_le32(f + AUDIT_H_FLAGS) & AUDIT_FRAME_CLOSE)
+        make_note(r, signer, sha);
     vd_sha256_free(sha);
 }
 
-static void repair(uint8_t *p, size_t len)
+/* Frame by frame.  *io_split: where the second segment begins; becomes a frame's start. */
+static void repair(uint8_t *p, size_t len, size_t *io_split, struct repair *r)
 {
-    struct repair r = {0};
     size_t pos = 0;
 
     while (len - pos >= AUDIT_FRAME_HEADER) {
@@ -76,7 +158,11 @@ static void repair(uint8_t *p, size_t len)
         if (n > len - pos || n > AUDIT_MAX_FRAME || n < AUDIT_FRAME_HEADER ||
             (n - AUDIT_FRAME_HEADER) % AUDIT_SLOT)
             return;
-        repair_frame(p + pos, n, &r);
+        if (pos >= *io_split && r->segment == 0) {
+            *io_split = pos;
+            r->segment = 1;
+        }
+        repair_frame(p + pos, n, r);
         pos += n;
     }
 }
@@ -99,27 +185,64 @@ static void check(const struct audit_report *r, const char *text, size_t text_le
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The same with checkpoints. */
+static void check_notes(const uint8_t *const *parts, const size_t *lens, size_t n_parts,
+                        char *notes, size_t notes_len, const struct repair *made,
+                        const struct audit_report *without)
+{
+    struct audit_report r;
+    struct vd_err err = VD_ERR_INIT;
+
+    if (audit_verify_bytes(parts, lens, n_parts, notes, notes_len, NULL, NULL, NULL, &r, &err))
+        abort();
+    if (r.verdict <= AUDIT_INTACT_OPEN && without->verdict > AUDIT_INTACT_OPEN)
+        abort();
+    if (!made || without->verdict > AUDIT_INTACT_OPEN || without->recoveries ||
+        made->tree.size != without->frames || MAX_NOTES - notes_len < NOTE_MAX)
+        return;
+    if (r.verdict != without->verdict || r.checkpoints != made->n_notes)
+        abort();
+    if (notes_len == 0 || !without->has_close)
+        return;
+    notes[made->tree.size * 7919 % notes_len] ^= 1; /* any changed byte is found */
+    if (audit_verify_bytes(parts, lens, n_parts, notes, notes_len, NULL, NULL, NULL, &r, &err) ||
+        r.verdict <= AUDIT_INTACT_OPEN)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t log[MAX_INPUT];
+    static char notes[MAX_NOTES];
     struct audit_show_options options = {0};
     struct audit_report r, again;
+    struct repair repaired = {0};
     struct vd_err err = VD_ERR_INIT;
     const uint8_t *parts[2] = {log, log};
-    size_t lens[2], text_len = 0;
+    size_t lens[2], text_len = 0, notes_len = 0;
     char *text = NULL;
     FILE *out;
     uint8_t mode;
 
     if (size < 1 || size - 1 > MAX_INPUT)
         return 0;
-    mode = data[0];
+    mode = *data++;
     size--;
-    memcpy(log, data + 1, size);
-    if (mode & 1)
-        repair(log, size);
-    options.json = mode & 2;
+    if (mode & 8) {
+        if (size < 2 || (notes_len = vd_le16(data)) > size - 2)
+            return 0;
+        memcpy(notes, data + 2, notes_len);
+        data += 2 + notes_len;
+        size -= 2 + notes_len;
+    }
+    memcpy(log, data, size);
     lens[0] = mode & 4 ? size / 2 : size;
+    if (mode & 1) {
+        repaired.notes = mode & 8 ? notes : NULL;
+        repair(log, size, &lens[0], &repaired);
+        notes_len = mode & 8 ? repaired.notes_len : 0;
+    }
+    options.json = mode & 2;
     parts[1] = log + lens[0];
     lens[1] = size - lens[0];
     out = open_memstream(&text, &text_len);
@@ -131,5 +254,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     check(&r, text, text_len, size);
     free(text);
+    if (mode & 8)
+        check_notes(parts, lens, mode & 4 ? 2 : 1, notes, notes_len, mode & 1 ? &repaired : NULL,
+                    &r);
     return 0;
 }
