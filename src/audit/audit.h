@@ -114,12 +114,20 @@ void audit_first_key(const struct audit_writer *writer, char out[192]);
 /* Room for the text of AUDIT_T_PREVIOUS: UUID, frames, leaf hash, NUL. */
 #define AUDIT_PREVIOUS_TEXT (36 + 1 + 20 + 1 + 64 + 1)
 
-/* Looks for the newest other session in the directory of `writer` and puts "UUID FRAMES LEAF" of
- * its sealed frames into `out`: noted in the next SESSION_OPEN, it shows that the end of that log
- * was cut off later.  Only directories of this user count.  Headers are walked, contents are not
- * checked.  "" when there is none.  An error says that the newest one cannot be read: it is to be
- * recorded, but no reason not to mount. */
-int audit_previous(const struct audit_writer *writer, char out[AUDIT_PREVIOUS_TEXT],
+/* Room for a checkpoint as text, NUL included. */
+#define AUDIT_PREVIOUS_NOTE 4097
+
+struct audit_previous {
+    char text[AUDIT_PREVIOUS_TEXT]; /* AUDIT_T_PREVIOUS; "": there is no other session */
+    char note[AUDIT_PREVIOUS_NOTE]; /* AUDIT_T_PREVIOUS_NOTE; "": it has no checkpoint */
+};
+
+/* Looks for the newest other session in the directory of `writer`: "UUID FRAMES LEAF" of its sealed
+ * frames, and its last whole checkpoint.  Noted in the next SESSION_OPEN they show that the end of
+ * that log was cut off later, or that it was written anew.  Only directories of this user count.
+ * Headers are walked, contents and signatures are not checked.  An error says that the newest one
+ * cannot be read: it is to be recorded, but no reason not to mount; what was found stays in `out`. */
+int audit_previous(const struct audit_writer *writer, struct audit_previous *out,
                    struct vd_err *err);
 
 /* In the worker, right after fork and before it makes threads: drops what only the supervisor may

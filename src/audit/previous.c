@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The session before this one in the same directory: its id, number of sealed frames and last leaf
- * hash.  Noted in the next SESSION_OPEN they show a later cut of that log.
+ * The session before this one in the same directory: its id, number of sealed frames, last leaf hash
+ * and last checkpoint.  Noted in the next SESSION_OPEN they show a later cut of that log.
  *
  * Only frame headers are walked: this runs at every mount and is no verification.  Any thread of
  * the supervisor.
@@ -22,6 +22,8 @@
 
 #define WINDOW ((size_t)1 << 18)
 _Static_assert(WINDOW >= AUDIT_MAX_FRAME, "a window holds a frame");
+#define NOTES_TAIL ((size_t)4 * NOTE_MAX) /* the last note begins in it, whatever is torn */
+_Static_assert(NOTE_MAX < AUDIT_PREVIOUS_NOTE && NOTES_TAIL <= WINDOW, "room for a note");
 
 static bool is_uuid(const char *name)
 {
@@ -36,7 +38,6 @@ static bool is_uuid(const char *name)
     return name[36] == '\0';
 }
 
-/* The newest other session: names begin with the time. */
 /* Others may be able to make names in a shared directory: only what this user made is a session of
  * this user's. */
 static bool is_own_directory(int base_fd, const char *name)
@@ -47,6 +48,7 @@ static bool is_own_directory(int base_fd, const char *name)
            st.st_uid == geteuid();
 }
 
+/* The newest other session: names begin with the time. */
 static int find_newest(const struct audit_writer *w, char out[37], struct vd_err *err)
 {
     int fd = openat(w->base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -185,21 +187,80 @@ static int describe(int dir_fd, const char *id, uint8_t *window, char out[AUDIT_
     return 0;
 }
 
-int audit_previous(const struct audit_writer *w, char out[AUDIT_PREVIOUS_TEXT], struct vd_err *err)
+/* The last whole note in the last bytes of one file of checkpoints; "" when there is none. */
+static int last_note(int fd, const char *origin, uint8_t *window, char out[AUDIT_PREVIOUS_NOTE])
+{
+    char first_line[NOTE_NAME_MAX + 1];
+    const char *text = (const char *)window;
+    struct note_checkpoint checkpoint;
+    size_t line, n, at;
+    struct note note;
+    struct stat st;
+    ssize_t have;
+
+    if (fstat(fd, &st))
+        return errno;
+    if (!S_ISREG(st.st_mode))
+        return EINVAL;
+    have = read_at(fd, window, NOTES_TAIL,
+                   st.st_size > (off_t)NOTES_TAIL ? (uint64_t)st.st_size - NOTES_TAIL : 0);
+    if (have < 0)
+        return errno;
+    n = (size_t)have;
+    line = (size_t)snprintf(first_line, sizeof(first_line), "%s\n", origin);
+    for (at = n; at-- > 0;)
+        if (n - at > line && memcmp(text + at, first_line, line) == 0 &&
+            note_decode(text + at, n - at, &note, NULL) == 0 && note.len <= NOTE_MAX &&
+            note_checkpoint_decode(text + at, &note, &checkpoint, NULL) == 0) {
+            memcpy(out, text + at, note.len);
+            out[note.len] = '\0';
+            return 0;
+        }
+    return 0;
+}
+
+/* The newest file of checkpoints that has one: a recovery begins its own. */
+static int describe_note(int dir_fd, const char *id, uint8_t *window, char out[AUDIT_PREVIOUS_NOTE])
+{
+    uint32_t n = count_segments(dir_fd);
+    char origin[NOTE_NAME_MAX], name[32] = AUDIT_CHECKPOINTS;
+
+    (void)snprintf(origin, sizeof(origin), AUDIT_ORIGIN "%s", id);
+    while (n-- > 0 && !out[0]) {
+        VD_AUTO(fd) int fd = -1;
+        int error;
+
+        if (n > 0)
+            (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS ".%06" PRIu32, n);
+        else
+            (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS);
+        fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+            continue;
+        error = fd < 0 ? errno : last_note(fd, origin, window, out);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+int audit_previous(const struct audit_writer *w, struct audit_previous *out, struct vd_err *err)
 {
     VD_AUTO(free) uint8_t *window = malloc(WINDOW + 1);
     VD_AUTO(fd) int dir_fd = -1;
     char id[37];
     int rc, error;
 
-    out[0] = '\0';
+    *out = (struct audit_previous){0};
     if (!window)
         return vd_fail(err, VD_ENOMEM, "%s: out of memory", w->base);
     rc = find_newest(w, id, err);
     if (rc || !id[0])
         return rc;
     dir_fd = openat(w->base_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    error = dir_fd < 0 ? errno : describe(dir_fd, id, window, out);
+    error = dir_fd < 0 ? errno : describe(dir_fd, id, window, out->text);
+    if (error == 0)
+        error = describe_note(dir_fd, id, window, out->note);
     if (error)
         return vd_fail_errno(err, VD_EAUDIT, error, "%s/%s: the previous session cannot be read",
                              w->base, id);

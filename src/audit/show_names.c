@@ -20,6 +20,7 @@ static const struct {
     {AUDIT_EVIDENCE_CHANGED, "EVIDENCE_CHANGED"},
     {AUDIT_POLICY, "POLICY"},
     {AUDIT_LOST, "LOST"},
+    {AUDIT_RECOVERED, "RECOVERED"},
     {AUDIT_PROC, "PROC"},
     {AUDIT_LOOKUP, "LOOKUP"},
     {AUDIT_GETATTR, "GETATTR"},
@@ -79,6 +80,7 @@ static const struct {
     {AUDIT_T_WITNESS, AUDIT_KIND_TEXT, "witness"},
     {AUDIT_T_PREVIOUS, AUDIT_KIND_TEXT, "previous"},
     {AUDIT_T_MODE, AUDIT_KIND_TEXT, "mode"},
+    {AUDIT_T_PREVIOUS_NOTE, AUDIT_KIND_TEXT, "previous_note"},
 };
 
 const char *audit_op_name(unsigned op)

@@ -109,7 +109,7 @@ void help_vdiskctl(FILE *out)
                 "  hash [--json] IMAGE      SHA-256 of the inputs and of the reconstructed disk\n"
                 "  check [--json] IMAGE     are the structures of every file of the chain sound?\n"
                 "  export --raw IMAGE OUT   the reconstructed disk as a raw file\n"
-                "  audit verify LOG         has this log been changed?\n"
+                "  audit verify LOG         has this log been changed? (--key, --anchor)\n"
                 "  audit show LOG           what was accessed, by whom, when\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
                 "vdiskctl VERB --help tells more. Nothing here needs a mount or root.\n\n"
@@ -211,9 +211,15 @@ void help_man_vdiskctl(FILE *out)
         "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
         "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
         "nothing that exists is replaced.");
-    man_verb(out, "audit verify [--json] LOG",
-             "Checks a log (a session directory or a segment file): INTACT closed, INTACT open "
-             "(crash), TORN TAIL, or TAMPERED with the frame concerned.");
+    man_verb(
+        out, "audit verify [--json] [--key KEY|FILE] [--anchor FILE] LOG",
+        "Checks a log (a session directory or a segment file) and its signed checkpoints: INTACT "
+        "closed, INTACT open (in use, a crash, a recovery), TORN TAIL, or TAMPERED with the frame "
+        "concerned. --key: the first key, as vdiskfs shows it when it mounts, or the "
+        "laboratory's key (NAME+ID+BASE64, or a file that begins with it); only with it can "
+        "be seen that a log was written anew as a whole. --anchor: checkpoints that were "
+        "copied elsewhere in time; only with them can be seen that the end of a log that was not "
+        "closed was cut off.");
     man_verb(
         out, "audit show [--json] [--op OP] [--path PREFIX] [--pid PID] LOG",
         "Prints the records of a log, one per line: all, or those of one operation (READ, OPEN, "

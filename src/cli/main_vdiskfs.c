@@ -50,6 +50,15 @@ static void announce(void *ctx)
     ready->pipe = ready->saved_stderr = -1;
 }
 
+/* Whoever notes the key down can prove later that the log is this one. */
+static void show_log_key(void *ctx, const char *key)
+{
+    const struct readiness *ready = ctx;
+
+    (void)dprintf(ready->saved_stderr >= 0 ? ready->saved_stderr : STDERR_FILENO,
+                  "audit log key: %s\n", key);
+}
+
 /* Before the fork of the worker: whoever called us may wait for the end of our output (a pipe), and
  * the worker, which keeps what it inherits, lives as long as the mount. */
 static int detach_output(struct readiness *ready)
@@ -164,6 +173,7 @@ static int run(const struct command_line *line, int argc, char **argv, struct re
             .argc = argc,
             .argv = argv,
             .ready = announce,
+            .log_key = show_log_key,
             .ctx = ready,
         };
 

@@ -33,8 +33,9 @@ struct mount_state {
     struct audit_writer *audit;
     struct audit_ring *ring;
     struct mountpoint *mp;
-    bool usable;    /* MOUNTED was seen */
-    bool signalled; /* ended by SIGINT, SIGTERM or SIGHUP */
+    char first_key[192]; /* of the log, "NAME+ID+BASE64" */
+    bool usable;         /* MOUNTED was seen */
+    bool signalled;      /* ended by SIGINT, SIGTERM or SIGHUP */
 };
 
 /* ---- in the worker ---- */
@@ -134,6 +135,7 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
         .option = (const char *const *)o->given,
         .sandbox = proc_channel_sandbox(channel),
         .audit = audit_session_dir(state->audit),
+        .audit_key = state->first_key,
     };
     VD_AUTO(free) char *text = case_info_text(c->point, &context);
     VD_AUTO(free) char *json = case_info_json(c->point, &context);
@@ -314,10 +316,10 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
  * reach it. */
 static int record_session(struct mount_state *state, struct vd_err *err)
 {
-    char previous[AUDIT_PREVIOUS_TEXT];
+    struct audit_previous previous;
     struct vd_err why = VD_ERR_INIT;
-    int rc = audit_previous(state->audit, previous, &why);
-    uint64_t seq = session_record_open(state->ring, state->run, rc ? "" : previous);
+    int rc = audit_previous(state->audit, &previous, &why);
+    uint64_t seq = session_record_open(state->ring, state->run, &previous);
 
     if (rc)
         log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", why.msg);
@@ -352,11 +354,14 @@ int mount_run(const struct mount_run *run, struct vd_err *err)
         rc = audit_open(&config, &state.audit, &state.ring, err);
     if (rc)
         return rc;
+    audit_first_key(state.audit, state.first_key);
     hold_signals();
     rc = record_session(&state, err);
     if (rc) {
         (void)audit_close(state.audit, AUDIT_CLOSE_FAILED, NULL);
         return rc;
     }
+    if (run->log_key)
+        run->log_key(run->ctx, state.first_key);
     return run_pair(&state, err);
 }

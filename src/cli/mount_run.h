@@ -13,7 +13,10 @@ struct mount_run {
     char **argv;
     /* Called when the mount is usable (daemon mode lets the caller's shell go).  May be NULL. */
     void (*ready)(void *ctx);
-    void *ctx;
+    /* Called with the first key of the log ("NAME+ID+BASE64") once the session is recorded: whoever
+     * mounts should get to see it.  May be NULL. */
+    void (*log_key)(void *ctx, const char *key);
+    void *ctx; /* of both */
 };
 
 /* Runs until the image is unmounted or a signal ends it.  0, or the reason. */

@@ -66,7 +66,7 @@ static uint64_t log_options(struct audit_ring *ring, const struct options *o, ui
 }
 
 uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *run,
-                             const char *previous)
+                             const struct audit_previous *previous)
 {
     const struct options *o = run->options;
     char kernel[512] = "", machine[64], boot[64], zone[64];
@@ -99,7 +99,8 @@ uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *ru
     add(&f, AUDIT_T_PURPOSE, o->purpose);
     add(&f, AUDIT_T_WITNESS, o->witness);
     add(&f, AUDIT_T_MODE, "requests");
-    add(&f, AUDIT_T_PREVIOUS, previous);
+    add(&f, AUDIT_T_PREVIOUS, previous->text);
+    add(&f, AUDIT_T_PREVIOUS_NOTE, previous->note);
     f.v[f.n++] = (struct audit_field){AUDIT_T_UID, &uid, sizeof(uid)};
     f.v[f.n++] = (struct audit_field){AUDIT_T_GID, &gid, sizeof(gid)};
     for (i = 0; i < run->argc; i++)

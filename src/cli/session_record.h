@@ -7,8 +7,8 @@
 #include "cli/mount_run.h"
 
 /* Logs SESSION_OPEN and one OPTION per option in force; returns the sequence number of the last of
- * them.  `previous` (may be "") is what audit_previous found. */
+ * them.  `previous` is what audit_previous found. */
 uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *run,
-                             const char *previous);
+                             const struct audit_previous *previous);
 
 #endif

@@ -357,6 +357,7 @@ static json_t *session(struct json *j, const struct case_context *context)
     put(j, o, "options", options);
     put(j, o, "sandbox", text(context->sandbox));
     put(j, o, "audit_log", text(context->audit));
+    put(j, o, "audit_key", text(context->audit_key));
     return o;
 }
 

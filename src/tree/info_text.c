@@ -308,6 +308,7 @@ static void add_context(struct vd_str *s, const struct case_context *context)
     add_heading(s, "THIS SESSION");
     add_known(s, 2, "sandbox", context->sandbox);
     add_known(s, 2, "audit log", context->audit);
+    add_known(s, 2, "audit log key", context->audit_key);
     for (option = context->option; option && *option; option++)
         add_line(s, 2, "option", *option);
 }

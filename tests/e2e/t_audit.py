@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What a scripted workload did is what the log says: paths, operations, byte ranges, processes,
-errors.  A changed bit is found."""
+errors.  A changed bit is found.  What was kept elsewhere (first key, a checkpoint) fits."""
+import json
 import os
 import subprocess
 import sys
 
-from harness import VDISKCTL, Case, need_fuse, need_tools, qemu_chain, run
+from harness import ROOT, VDISKCTL, Case, need_fuse, need_tools, qemu_chain, run
 
 need_tools("qemu-img", "qemu-io")
 need_fuse()
@@ -40,7 +41,15 @@ with Case("audit") as case:
         child = subprocess.Popen([sys.executable, "-c", WORKLOAD, mnt])
         assert child.wait() == 0
         pid = child.pid
+        with open(f"{mnt}/info.json", encoding="utf-8") as info:
+            key = json.load(info)["session"]["audit_key"]
     records = case.records()
+    # the key that was shown is the log's; another one is not
+    assert f"audit log key: {key}\n" in case.errors(), case.errors()
+    known = case.sessions()[-1]
+    assert run(VDISKCTL, "audit", "verify", "--key", key, known).stdout.startswith(b"INTACT closed\n")
+    with open(os.path.join(known, "checkpoints"), encoding="utf-8") as file:
+        last_note = "vdiskfs/" + file.read().split("\nvdiskfs/")[-1].removeprefix("vdiskfs/")
     ops = [r["op"] for r in records]
 
     first, last = records[0], records[-1]
@@ -88,4 +97,19 @@ with Case("audit") as case:
             log.write(bytes([byte]))
             log.flush()
     case.verify("INTACT closed")
+
+    # the next session notes the last checkpoint of this one: it is an anchor
+    with case.mounted(names[-1]):
+        pass
+    assert case.sessions()[-1] != known
+    noted = case.records()[0]["previous_note"].replace("\\x0a", "\n")
+    assert noted == last_note, (noted, last_note)
+    anchor = os.path.join(case.dir, "anchor")
+    with open(anchor, "w", encoding="utf-8") as file:
+        file.write(noted)
+    assert b"anchors    1 fit" in run(VDISKCTL, "audit", "verify", "--anchor", anchor, known).stdout
+    assert run(VDISKCTL, "audit", "verify", "--key", key, case.sessions()[-1], check=False).returncode == 7
+    assert run(VDISKCTL, "audit", "verify", "--anchor", anchor, case.sessions()[-1], check=False).returncode == 1
+    verifier = os.path.join(ROOT, "scripts", "verify-audit-log")
+    assert run(verifier, "--key", key, "--anchor", anchor, known).stdout.startswith(b"INTACT closed ")
 print("the log tells what was done")

@@ -36,8 +36,9 @@ def processes_of(case):
 
 
 def daemon(case, name):
-    run(VDISKFS, case.path(name), case.mnt, "-o", f"audit={case.log},sandbox={SANDBOX}",
-        stdin=subprocess.DEVNULL)
+    result = run(VDISKFS, case.path(name), case.mnt, "-o", f"audit={case.log},sandbox={SANDBOX}",
+                 stdin=subprocess.DEVNULL)
+    assert result.stderr.startswith(b"audit log key: vdiskfs/"), result.stderr
     assert os.path.getsize(f"{case.mnt}/disk.img") == 4 << 20, "usable as soon as the command returns"
     assert len(processes_of(case)) == 2, processes_of(case)
 

@@ -265,25 +265,92 @@ static void previous(void **state)
     struct audit_writer *w;
     struct audit_ring *ring;
     struct audit_report r;
-    char path[512], first[37], text[AUDIT_PREVIOUS_TEXT], expected[256];
+    struct audit_previous found;
+    char path[512], first[37], expected[600], notes[20000], *last;
     size_t i, n;
+    FILE *f;
 
     (void)state;
     open_session(NULL, &w, &ring, path);
-    assert_ok(audit_previous(w, text, &err));
-    assert_string_equal(text, "");
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.text, "");
+    assert_string_equal(found.note, "");
     log_reads(ring, 5000);
     (void)snprintf(first, sizeof(first), "%s", audit_session_id(w));
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
     assert_ok(audit_verify(path, NULL, NULL, NULL, &r, &err));
 
+    (void)snprintf(expected, sizeof(expected), "%s/checkpoints", path);
+    f = fopen(expected, "rb");
+    assert_non_null(f);
+    n = fread(notes, 1, sizeof(notes) - 1, f);
+    assert_int_equal(fclose(f), 0);
+    notes[n] = '\0';
+    last = NULL;
+    for (i = 0; i < n; i++)
+        if (strncmp(notes + i, AUDIT_ORIGIN, strlen(AUDIT_ORIGIN)) == 0 &&
+            (i == 0 || notes[i - 1] == '\n'))
+            last = notes + i;
+    assert_non_null(last);
+
     open_session(NULL, &w, &ring, path);
-    assert_ok(audit_previous(w, text, &err));
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, last);
     n = (size_t)snprintf(expected, sizeof(expected), "%s %llu ", first,
                          (unsigned long long)r.frames);
     for (i = 0; i < 32; i++)
         n += (size_t)snprintf(expected + n, sizeof(expected) - n, "%02x", r.leaf[i]);
-    assert_string_equal(text, expected);
+    assert_string_equal(found.text, expected);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+}
+
+/* What a crash, or somebody, left of the previous session's checkpoints: the last whole note of the
+ * newest file counts, and nothing is read without bound. */
+static void previous_notes(void **state)
+{
+    struct audit_previous found;
+    struct audit_writer *w;
+    struct audit_ring *ring;
+    char path[512], old[512], note[AUDIT_PREVIOUS_NOTE], file[600];
+    static char junk[100000];
+    int fd;
+
+    (void)state;
+    open_session(NULL, &w, &ring, old);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+    open_session(NULL, &w, &ring, path);
+    assert_ok(audit_previous(w, &found, &err));
+    memcpy(note, found.note, sizeof(note));
+    assert_true(strlen(note) > 100);
+    (void)snprintf(file, sizeof(file), "%s/checkpoints", old);
+    assert_int_equal(chmod(file, 0600), 0);
+    fd = open(file, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_true(write(fd, note, 60) == 60); /* a second one is cut off */
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, note);
+    assert_true(write(fd, junk, sizeof(junk)) == (ssize_t)sizeof(junk)); /* too far away now */
+    (void)close(fd);
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, "");
+    assert_true(found.text[0]);
+
+    test_write_file(old, "000001.vlog", "",
+                    0); /* a recovery that was stopped, and one that was not */
+    test_write_file(old, "checkpoints", note, strlen(note));
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, note);
+    test_write_file(old, "checkpoints.000001", "", 0);
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, note);
+    note[strlen(AUDIT_ORIGIN) + 37] = '9';
+    test_write_file(old, "checkpoints.000001", note, strlen(note));
+    assert_ok(audit_previous(w, &found, &err));
+    assert_string_equal(found.note, note);
+    assert_int_equal(unlink(file), 0);
+    (void)snprintf(file, sizeof(file), "%s/checkpoints.000001", old);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkfifo(file, 0600), 0);
+    assert_fails(audit_previous(w, &found, &err), VD_EAUDIT, "cannot be read");
     assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
 }
 
@@ -349,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(segments, setup, teardown),
         cmocka_unit_test_setup_teardown(verified_while_written, setup, teardown),
         cmocka_unit_test_setup_teardown(previous, setup, teardown),
+        cmocka_unit_test_setup_teardown(previous_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_open_leaves_nothing, setup, teardown),
         cmocka_unit_test(default_dir),

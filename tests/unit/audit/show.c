@@ -6,6 +6,7 @@
 #include "audit/show.h"
 #include "audit/show_memory.h"
 #include "audit/verify.h"
+#include "base/bytes.h"
 #include "cli/command.h"
 #include "vdiskfs/exit_codes.h"
 
@@ -222,6 +223,17 @@ static void usage(void **state)
     has("/nowhere");
 }
 
+static off_t first_frame(const char *file)
+{
+    uint8_t head[AUDIT_FRAME_HEADER];
+    FILE *f = fopen(file, "rb");
+
+    assert_non_null(f);
+    assert_int_equal(fread(head, 1, sizeof(head), f), sizeof(head));
+    assert_int_equal(fclose(f), 0);
+    return (off_t)vd_le32(head + AUDIT_H_LENGTH);
+}
+
 static void verify_words(void **state)
 {
     char segment[600];
@@ -257,6 +269,78 @@ static void verify_words(void **state)
     (void)close(fd);
 }
 
+/* What was kept elsewhere: keys and anchors, right, wrong and malformed. */
+static void verify_known(void **state)
+{
+    static const char malformed[] = "vdiskfs/x\n1\nAAAA\n\nno note\n";
+    char key[192], file[600], option[900], other[192];
+    struct audit_config config = {.dir = dir, .ring_bytes = 1};
+    const struct audit_event e = {.op = AUDIT_SESSION_OPEN};
+    struct audit_writer *w;
+    json_t *o;
+
+    (void)state;
+    assert_ok(audit_open(&config, &w, &ring, &err));
+    audit_first_key(w, other);
+    (void)audit_log(ring, &e);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+
+    assert_int_equal(run("verify", "--json", path, NULL), 0);
+    o = json_loads(output, 0, NULL);
+    (void)snprintf(key, sizeof(key), "%s", json_string_value(json_object_get(o, "first_key")));
+    assert_int_equal(json_integer_value(json_object_get(o, "epochs")), 1);
+    assert_int_equal(json_integer_value(json_object_get(o, "checkpoint_frames")), 2);
+    assert_int_equal(json_integer_value(json_object_get(o, "anchors")), 0);
+    assert_int_equal(json_integer_value(json_object_get(o, "recoveries")), 0);
+    assert_int_equal(strlen(json_string_value(json_object_get(o, "tree_head"))), 64);
+    json_decref(o);
+
+    assert_int_equal(run("verify", "--key", key, path), 0);
+    has("first key  vdiskfs/");
+    has("tree head  ");
+    has("signed     2 checkpoints by the keys of 1 epochs\n");
+    (void)snprintf(file, sizeof(file), "%s/key.pub", path);
+    assert_int_equal(run("verify", "--key", file, path), 0);
+    assert_int_equal(run("verify", "--key", other, path), VD_EXIT_DIFFERENCE);
+    has("the log's first key is not the one given");
+    assert_int_equal(run("verify", "--key",
+                         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+                         path),
+                     VD_EXIT_DIFFERENCE);
+    has("no checkpoint is signed by the key given");
+    assert_int_equal(run("verify", "--key", "/nowhere", path), VD_EXIT_USAGE);
+    key[strlen(key) - 1] ^= 1;
+    assert_int_equal(run("verify", "--key", key, path), VD_EXIT_USAGE);
+    (void)snprintf(file, sizeof(file), "%s/000000.vlog", path);
+    assert_int_equal(run("verify", "--key", file, path), VD_EXIT_USAGE);
+
+    (void)snprintf(option, sizeof(option), "--anchor=%s/checkpoints", path);
+    assert_int_equal(run("verify", option, path, NULL), 0);
+    has("anchors    2 fit\n");
+    assert_int_equal(run("verify", "--anchor", file, path), VD_EXIT_USAGE);
+    assert_int_equal(run("verify", "--anchor", "/nowhere", path), VD_EXIT_USAGE);
+    test_write_file(dir, "malformed", malformed, sizeof(malformed) - 1);
+    (void)snprintf(file, sizeof(file), "%s/malformed", dir);
+    assert_int_equal(run("verify", "--anchor", file, path), VD_EXIT_USAGE);
+    has("no signed notes");
+    assert_int_equal(run("show", "--key", other, path), VD_EXIT_USAGE);
+    assert_int_equal(run("show", option, path, NULL), VD_EXIT_USAGE);
+
+    /* The end is cut off, with its checkpoint: the anchor tells. */
+    (void)snprintf(file, sizeof(file), "%s/checkpoints", path);
+    test_write_file(dir, "kept", "", 0);
+    (void)snprintf(option, sizeof(option), "%s/kept", dir);
+    assert_int_equal(rename(file, option), 0);
+    test_write_file(path, "checkpoints", "", 0);
+    (void)snprintf(file, sizeof(file), "%s/000000.vlog", path);
+    assert_int_equal(chmod(file, 0600), 0);
+    assert_int_equal(truncate(file, first_frame(file)), 0);
+    assert_int_equal(run("verify", path, NULL, NULL), VD_EXIT_DIFFERENCE); /* no ring.wal */
+    has("TORN TAIL");
+    assert_int_equal(run("verify", "--anchor", option, path), VD_EXIT_DIFFERENCE);
+    has("an anchor covers 2 frames, only 1 are here: the end was cut off");
+}
+
 /* The table of `show` forgets the oldest and stays within its bound. */
 static void memory(void **state)
 {
@@ -290,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(filters, setup, teardown),
         cmocka_unit_test_setup_teardown(usage, setup, teardown),
         cmocka_unit_test_setup_teardown(verify_words, setup, teardown),
+        cmocka_unit_test_setup_teardown(verify_known, setup, teardown),
         cmocka_unit_test(memory),
     };
 
