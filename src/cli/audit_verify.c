@@ -37,7 +37,10 @@ void audit_verdict_line(const struct audit_report *r, char *out, size_t size)
         (void)snprintf(out, size, "%s", text);
         break;
     case AUDIT_INTACT_OPEN:
-        (void)snprintf(out, size, "%s (%s)", text, r->live ? "in use" : "crash");
+        (void)snprintf(out, size, "%s (%s)", text,
+                       r->live        ? "in use"
+                       : r->has_close ? "closed after a recovery"
+                                      : "crash");
         break;
     case AUDIT_TORN_TAIL:
         (void)snprintf(out, size, "%s (%" PRIu64 " bytes, %" PRIu64 " records not sealed)", text,

@@ -8,7 +8,7 @@ set_tests_properties(evil/audit/tamper PROPERTIES TIMEOUT 120)
 add_executable(evil_audit_signatures ${CMAKE_CURRENT_LIST_DIR}/signatures.c)
 target_link_libraries(evil_audit_signatures PRIVATE vd_testlib vd_audit PkgConfig::CRYPTO PkgConfig::CMOCKA)
 add_test(NAME evil/audit/signatures COMMAND evil_audit_signatures)
-set_tests_properties(evil/audit/signatures PROPERTIES TIMEOUT 240)
+set_tests_properties(evil/audit/signatures PROPERTIES TIMEOUT 600)
 
 # The independent verifier, written from the document, gives the same verdicts.
 find_package(Python3 COMPONENTS Interpreter)
