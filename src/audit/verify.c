@@ -183,18 +183,20 @@ static size_t last_page(const struct walk *w)
  * many bytes that are. */
 static int is_torn(struct walk *w, bool whole, bool *out, uint64_t *out_bytes, struct fault *why)
 {
+    const uint8_t *frame = w->buf + w->pos;
     size_t from = last_page(w);
 
     *out = false;
-    if (from && !frame_begins(&w->e, w->buf + w->pos, from, why))
-        return 0;
-    if (signed_gap(w, w->buf + w->pos, from))
-        return 0;
-    if (from < avail(w))
-        return rest_is_zero(w, from, out, out_bytes);
-    *out = !whole && w->eof;
     *out_bytes = avail(w);
-    return 0;
+    if (!whole && w->eof && frame_begins(&w->e, frame, avail(w), why) &&
+        !signed_gap(w, frame, avail(w))) {
+        *out = true;
+        return 0;
+    }
+    if (from == avail(w) || (from && !frame_begins(&w->e, frame, from, why)) ||
+        signed_gap(w, frame, from))
+        return 0;
+    return rest_is_zero(w, from, out, out_bytes);
 }
 
 /* Torn tail or tampered? */

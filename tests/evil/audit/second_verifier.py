@@ -241,6 +241,18 @@ def make_cases(root):
             variant(root, signed, put("checkpoints", flip(read(signed, "checkpoints"), 8 * min(n, len(note) - 1) + 1)),
                     options=("--key", LAB_KEY))
 
+    # cut, or zeros, at many places of a frame over several pages, in whose header one ends
+    pages = make(root, "pages")
+    data = read(pages, "000000.vlog")
+    start = frame_ends(data)[-2]
+    assert 4096 - 192 < start % 4096 and len(data) - start > 3 * 4096, (start, len(data))
+    kept = b"".join(notes_of(pages)[:-1])
+    groups[()].append(pages)
+    for n in sorted({*range(start, len(data), 331), *range(4096, len(data), 4096), start + 1, start + 192}):
+        for m in (n - 1, n, n + 1):
+            variant(root, pages, put("000000.vlog", data[:m]), put("checkpoints", kept))
+            variant(root, pages, put("000000.vlog", data[:m] + bytes(len(data) - m)), put("checkpoints", kept))
+
     # recoveries
     for cut in (0, 5, 100):
         made = recovered(root, unclosed, cut)

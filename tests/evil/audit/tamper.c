@@ -416,6 +416,45 @@ static void zeros_at_the_end(void **state)
     }
 }
 
+/* A write that was interrupted, at every length: also of a frame in whose header a page ends. */
+static void interrupted_write(void **state)
+{
+    const struct audit_config config = {.dir = dir, .ring_bytes = 1};
+    static const char text[40] = "text";
+    const struct audit_field field = {AUDIT_T_TEXT, text, sizeof(text)};
+    struct audit_writer *w;
+    struct audit_ring *ring;
+    char session[512];
+    uint64_t seq = 0;
+    size_t len, at, start = 0, cut;
+    unsigned i;
+
+    (void)state;
+    assert_ok(audit_open(&config, &w, &ring, &err));
+    (void)snprintf(session, sizeof(session), "%s", audit_session_dir(w));
+    for (i = 0; i < 15; i++) { /* 13 frames of 256 bytes and 2 of 320 */
+        const struct audit_event e = {.op = i ? AUDIT_READ : AUDIT_SESSION_OPEN,
+                                      .fields = &field,
+                                      .n_fields = i == 1 || i == 2};
+
+        assert_ok(audit_wait(ring, audit_log(ring, &e), &err));
+    }
+    for (i = 0; i < 200; i++) {
+        const struct audit_event e = {.op = AUDIT_READ, .off = ~UINT64_C(0)};
+
+        seq = audit_log(ring, &e);
+    }
+    assert_ok(audit_wait(ring, seq, &err));
+    len = load(session, "000000.vlog", bad);
+    for (at = 0; at < len; at += vd_le32(bad + at + AUDIT_H_LENGTH))
+        start = at;
+    assert_true(start % 4096 > 4096 - AUDIT_FRAME_HEADER && len - start > 3 * 4096u);
+    for (cut = start + 1; cut < len; cut++)
+        assert_int_equal(verdict(bad, cut), AUDIT_TORN_TAIL);
+    assert_int_equal(verdict(bad, len), AUDIT_INTACT_OPEN);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+}
+
 /* A frame over a page boundary whose second page was never written. */
 static void half_written_frame(void **state)
 {
@@ -560,6 +599,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(record_fields, setup, teardown),
         cmocka_unit_test_setup_teardown(the_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(interrupted_write, setup, teardown),
         cmocka_unit_test_setup_teardown(zeros_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(half_written_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(rings, setup, teardown),

@@ -4,7 +4,7 @@
  * named, and makes logs.
  *
  *     audit_verdict [--key KEY] [--anchor FILE] DIR…
- *     audit_verdict --make DIR [open|unsealed|idle|big] [LAB-KEY-FILE]
+ *     audit_verdict --make DIR [open|unsealed|idle|big|pages] [LAB-KEY-FILE]
  *     audit_verdict --recover SESSION      (appends a segment as a recovery does)
  *     audit_verdict --resign SESSION FRAME [keep]
  *                    (changes that frame; signs all from it on with new keys, which the frames then
@@ -56,13 +56,39 @@ static int fill(struct audit_ring *ring, uint64_t records)
     return 0;
 }
 
+/* A last frame of several pages, in whose header a page of the file ends. */
+static int fill_pages(struct audit_ring *ring)
+{
+    static const char text[40] = "text";
+    const struct audit_field field = {AUDIT_T_TEXT, text, sizeof(text)};
+    uint64_t seq = 0;
+    unsigned i;
+
+    for (i = 0; i < 15; i++) { /* 13 frames of 256 bytes and 2 of 320 */
+        const struct audit_event e = {.op = i ? AUDIT_READ : AUDIT_SESSION_OPEN,
+                                      .fields = &field,
+                                      .n_fields = i == 1 || i == 2};
+
+        if (audit_wait(ring, audit_log(ring, &e), &err))
+            return 1;
+    }
+    for (i = 0; i < 200; i++) {
+        const struct audit_event e = {.op = AUDIT_READ, .off = ~UINT64_C(0), .len = ~UINT64_C(0)};
+
+        seq = audit_log(ring, &e);
+    }
+    return audit_wait(ring, seq, &err) ? 1 : 0;
+}
+
 static int make(const char *dir, const char *how, const char *lab_key)
 {
     bool idle = strcmp(how, "idle") == 0, leave = strcmp(how, "") != 0 && !idle;
+    bool pages = strcmp(how, "pages") == 0;
     const struct audit_config config = {.dir = dir,
                                         .ring_bytes = 1,
-                                        .segment_bytes = strcmp(how, "big") == 0 ? 0 : 3000,
-                                        .epoch_records = 10,
+                                        .segment_bytes =
+                                            strcmp(how, "big") == 0 || pages ? 0 : 3000,
+                                        .epoch_records = pages ? 0 : 10,
                                         .epoch_ms = idle ? 70 : 0,
                                         .heartbeat_ms = idle ? 30 : 0,
                                         .lab_key = lab_key};
@@ -71,7 +97,7 @@ static int make(const char *dir, const char *how, const char *lab_key)
     struct audit_ring *ring;
 
     if (audit_open(&config, &w, &ring, &err) || (idle && audit_start(w, &err)) ||
-        fill(ring, strcmp(how, "unsealed") == 0 ? 41 : 40))
+        (pages ? fill_pages(ring) : fill(ring, strcmp(how, "unsealed") == 0 ? 41 : 40)))
         return 1;
     if (idle)
         (void)nanosleep(&pause, NULL);
