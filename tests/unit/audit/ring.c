@@ -351,6 +351,7 @@ static int orphan(int (*worker)(void))
     if (supervisor == 0) {
         if (fork() == 0) {
             audit_forget_writer(writer);
+            (void)!write(to_test[1], &code, 1); /* it lives */
             code = (char)worker();
             (void)!write(to_test[1], &code, 1);
             _exit(0);
@@ -361,6 +362,7 @@ static int orphan(int (*worker)(void))
     (void)close(to_test[1]);
     /* The test itself must not keep the supervisor's end open. */
     audit_forget_writer(writer);
+    assert_int_equal(read(to_test[0], &code, 1), 1);
     nap_us(100000);
     assert_int_equal(kill(supervisor, SIGKILL), 0);
     assert_int_equal(waitpid(supervisor, &status, 0), supervisor);
