@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 static const char program[] = "vdiskctl export";
 
@@ -154,8 +155,13 @@ static void print_result(const struct export_args *a, const struct export_result
         (void)fprintf(stderr, "%s: continued at byte %" PRIu64 "\n", program, r->from);
 }
 
+/* Nothing lies there when not even the image could be opened. */
 static void print_kept(const struct export_out *out)
 {
+    struct stat st;
+
+    if (fstat(out->journal_fd, &st) || st.st_size == 0)
+        return;
     (void)fprintf(stderr, "%s: what is done lies in %s/%s; the same command goes on from there\n",
                   program, out->dir, out->partial);
 }

@@ -35,6 +35,16 @@ static int no_verb(const char *verb)
     return VD_EXIT_USAGE;
 }
 
+/* getopt(3) begins its messages with argv[0]. */
+static int run_verb(size_t i, int argc, char **argv)
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "vdiskctl %s", verb_table[i].verb);
+    argv[0] = name;
+    return verb_table[i].run(argc, argv);
+}
+
 static int run(int argc, char **argv)
 {
     size_t i;
@@ -45,7 +55,7 @@ static int run(int argc, char **argv)
     }
     for (i = 0; i < sizeof(verb_table) / sizeof(verb_table[0]); i++)
         if (strcmp(argv[1], verb_table[i].verb) == 0)
-            return verb_table[i].run(argc - 1, argv + 1);
+            return run_verb(i, argc - 1, argv + 1);
     return no_verb(argv[1]);
 }
 

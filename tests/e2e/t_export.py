@@ -63,6 +63,18 @@ def below(case, name, good):
     shutil.rmtree(case.path("sub"))
 
 
+def refused(case, out):
+    """An image that cannot be opened: nothing is left, and nothing is said to be there."""
+    with open(case.path("broken.vmdk"), "wb") as file:
+        file.write(b"KDMV" + bytes(65532))
+    result = export(case.path("broken.vmdk"), os.path.join(out, "broken.raw"), check=False)
+    assert result.returncode not in (0, 1) and b"the same command goes on" not in result.stderr, result.stderr
+    assert not [name for name in os.listdir(out) if name.startswith("broken")], os.listdir(out)
+    result = run(VDISKCTL, "export", "--no-such", check=False)
+    assert result.returncode == 1 and result.stderr.startswith(b"vdiskctl export: "), result.stderr
+    os.unlink(case.path("broken.vmdk"))
+
+
 def points(case, out):
     names = qemu_chain(case.evidence, 4, 24 << 20)
     before = evidence_state(case.evidence)
@@ -275,6 +287,7 @@ with Case("export") as this:
     os.mkdir(folder_out)
     if os.statvfs(folder_out).f_bavail * os.statvfs(folder_out).f_frsize < 2 << 30:
         skip("needs 2 GiB of room for temporary files")
+    refused(this, folder_out)
     points(this, folder_out)
     killed(this, folder_out)
     full_disk(this, folder_out)
