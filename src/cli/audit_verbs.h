@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs of `vdiskctl audit`; private to them.  Each gives an exit code. */
+/* The verbs of `vdiskctl audit`; private to them. */
 #ifndef VD_CLI_AUDIT_VERBS_H
 #define VD_CLI_AUDIT_VERBS_H
 
-#include "audit/show.h"
 #include "audit/verify.h"
 
-/* What the command line says.  Borrowed from argv. */
-struct audit_args {
-    const char *path;
-    const char *key, *anchor;       /* verify: what was kept elsewhere; may be NULL */
-    struct audit_show_options show; /* json is used by verify too */
-};
+/* Each gets argv[0] = the verb, parses its options (getopt_long, optind is reset) and gives an exit
+ * code.  A new verb: one row in cmd_audit.c, its lines in the help text there and in help.c. */
+int audit_verb_verify(int argc, char **argv);
+int audit_verb_show(int argc, char **argv);
 
-int audit_verb_verify(const struct audit_args *args);
-int audit_verb_show(const struct audit_args *args);
+/* --help: prints the text for all verbs; VD_EXIT_OK. */
+int audit_usage(void);
+/* Prints "vdiskctl audit: text" to stderr; VD_EXIT_USAGE. */
+int audit_error(const char *text);
+/* The one argument after the options; 0, or VD_EXIT_USAGE with the message printed. */
+int audit_one_path(int argc, char **argv, const char **out);
 
 /* "INTACT open (in use)", "TAMPERED at frame 3": what stands in the first line. */
 void audit_verdict_line(const struct audit_report *r, char *out, size_t size);

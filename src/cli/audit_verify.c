@@ -9,6 +9,7 @@
 #include "vdiskfs/exit_codes.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -213,22 +214,59 @@ static int read_key(const char *given, char **out, struct vd_err *err)
     return *out ? 0 : vd_fail(err, VD_ENOMEM, "out of memory");
 }
 
-int audit_verb_verify(const struct audit_args *args)
+/* What the command line says.  Borrowed from argv. */
+struct verify_args {
+    const char *path;
+    const char *key, *anchor; /* what was kept elsewhere; may be NULL */
+    bool json;
+};
+
+/* 0, or an exit code + 1 when the program is to end here. */
+static int parse_args(int argc, char **argv, struct verify_args *out)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"key", required_argument, NULL, 'k'},
+                                            {"anchor", required_argument, NULL, 'a'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int c;
+
+    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+        if (c == 'h')
+            return audit_usage() + 1;
+        if (c == 'j')
+            out->json = true;
+        else if (c == 'k')
+            out->key = optarg;
+        else if (c == 'a')
+            out->anchor = optarg;
+        else
+            return audit_error("see --help") + 1; /* getopt named the option */
+    }
+    c = audit_one_path(argc, argv, &out->path);
+    return c ? c + 1 : 0;
+}
+
+int audit_verb_verify(int argc, char **argv)
 {
     VD_AUTO(free) char *key = NULL;
     VD_AUTO(free) char *anchors = NULL;
     struct audit_verify_options options = {0};
     struct vd_err err = VD_ERR_INIT;
+    struct verify_args args = {0};
     struct audit_report r;
-    int rc = args->key ? read_key(args->key, &key, &err) : 0;
+    int rc = parse_args(argc, argv, &args);
 
-    if (rc == 0 && args->anchor)
-        rc = read_text(args->anchor, ANCHORS_MAX, &anchors, &err);
+    if (rc)
+        return rc - 1;
+    rc = args.key ? read_key(args.key, &key, &err) : 0;
+    if (rc == 0 && args.anchor)
+        rc = read_text(args.anchor, ANCHORS_MAX, &anchors, &err);
     options.key = key;
     options.anchors = anchors;
     if (rc == 0)
-        rc = audit_verify(args->path, &options, NULL, NULL, &r, &err);
-    if (rc == 0 && args->show.json)
+        rc = audit_verify(args.path, &options, NULL, NULL, &r, &err);
+    if (rc == 0 && args.json)
         print_verify_json(&r);
     else if (rc == 0)
         print_verify(&r);

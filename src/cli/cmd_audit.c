@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vdiskctl audit verify|show: reads a log; needs neither an image nor a worker, for all that is
- * parsed here is checked byte by byte (audit/verify.h).  Here: command line and dispatch; each verb
- * has a file of its own.  Format: docs/formats/audit-log.md.
+ * vdiskctl audit VERB: reads logs; needs neither an image nor a worker, for all that is parsed here
+ * is checked byte by byte (audit/verify.h).  Here: dispatch, the help text, and what the verbs share;
+ * each verb has a file of its own and parses its own options.  Format: docs/formats/audit-log.md.
  */
 #include "cli/audit_verbs.h"
 #include "cli/command.h"
 #include "vdiskfs/exit_codes.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
@@ -44,86 +42,48 @@ static const char usage[] =
     "fit),\n"
     "2 the log cannot be read, 1 bad command line, no key, no anchor of this log.\n";
 
-static int audit_error(const char *text)
+static const struct {
+    const char *verb;
+    int (*run)(int argc, char **argv);
+} verbs[] = {
+    {"verify", audit_verb_verify},
+    {"show", audit_verb_show},
+};
+
+int audit_usage(void)
+{
+    (void)fputs(usage, stdout);
+    return VD_EXIT_OK;
+}
+
+int audit_error(const char *text)
 {
     (void)fflush(stdout);
     (void)fprintf(stderr, "vdiskctl audit: %s\n", text);
     return VD_EXIT_USAGE;
 }
 
-static int parse_pid(const char *text, struct audit_args *out)
+int audit_one_path(int argc, char **argv, const char **out)
 {
-    char *end;
-    unsigned long v;
-
-    errno = 0;
-    v = strtoul(text, &end, 10);
-    if (errno || end == text || *end || v > UINT32_MAX || text[0] == '-')
-        return -1;
-    out->show.has_pid = true;
-    out->show.pid = (uint32_t)v;
-    return 0;
-}
-
-/* 0, or an exit code + 1 when the program is to end here. */
-static int parse_args(int argc, char **argv, bool show, struct audit_args *out)
-{
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},       {"op", required_argument, NULL, 'o'},
-        {"path", required_argument, NULL, 'p'}, {"pid", required_argument, NULL, 'P'},
-        {"key", required_argument, NULL, 'k'},  {"anchor", required_argument, NULL, 'a'},
-        {"help", no_argument, NULL, 'h'},       {0}};
-    char text[256];
-    int c;
-
-    optind = 0; /* parse a new vector from its start */
-    while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-        if (c == 'h') {
-            (void)fputs(usage, stdout);
-            return VD_EXIT_OK + 1;
-        }
-        if (c == 'j')
-            out->show.json = true;
-        else if (c == '?' || show == (c == 'k' || c == 'a'))
-            return audit_error("see --help") + 1; /* getopt named the option, or the other verb's */
-        else if (c == 'k')
-            out->key = optarg;
-        else if (c == 'a')
-            out->anchor = optarg;
-        else if (c == 'o')
-            out->show.op = optarg;
-        else if (c == 'p')
-            out->show.path_prefix = optarg;
-        else if (parse_pid(optarg, out)) {
-            (void)snprintf(text, sizeof(text), "--pid: \"%.64s\" is no process id", optarg);
-            return audit_error(text) + 1;
-        }
-    }
     if (argc - optind != 1)
-        return audit_error("one PATH is needed; see --help") + 1;
-    out->path = argv[optind];
+        return audit_error("one PATH is needed; see --help");
+    *out = argv[optind];
     return 0;
 }
 
 int cmd_audit(int argc, char **argv)
 {
-    struct audit_args args = {0};
-    bool show;
-    int rc;
+    size_t i;
 
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        (void)fputs(usage, stdout);
-        return VD_EXIT_OK;
-    }
     if (argc < 2)
-        return audit_error("verify or show? See --help");
-    show = strcmp(argv[1], "show") == 0;
-    if (!show && strcmp(argv[1], "verify") != 0) {
-        (void)fprintf(stderr, "vdiskctl audit: there is no \"%s\"; see --help\n", argv[1]);
-        return VD_EXIT_USAGE;
-    }
-    rc = parse_args(argc - 1, argv + 1, show, &args);
-    if (rc)
-        return rc - 1;
-    return show ? audit_verb_show(&args) : audit_verb_verify(&args);
+        return audit_error("which verb? See --help");
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return audit_usage();
+    for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        if (strcmp(argv[1], verbs[i].verb) == 0) {
+            optind = 0; /* a new vector is parsed from its start */
+            return verbs[i].run(argc - 1, argv + 1);
+        }
+    (void)fprintf(stderr, "vdiskctl audit: there is no \"%s\"; see --help\n", argv[1]);
+    return VD_EXIT_USAGE;
 }
