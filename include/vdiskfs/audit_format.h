@@ -21,13 +21,14 @@
 #define AUDIT_MAX_EXT      255
 #define AUDIT_MAX_PAYLOAD  16320 /* AUDIT_MAX_EXT slots */
 #define AUDIT_MAX_FRAME    65535
+#define AUDIT_MAX_MERGED   1020 /* reads in one record: the slots of a frame */
 #define AUDIT_FRAME_MAGIC  "VDAF"
 #define AUDIT_FRAME_HEADER 192
 
 /* Record: offsets of the fields in its first slot. */
 enum audit_record_field {
     AUDIT_R_COMMIT = 0,  /* u64 sequence number + 1.  Counts slots: the next record's number is
-                             this one's + 1 + n_ext */
+                             this one's + 1 + n_ext, after a merged one + AUDIT_T_SPAN's count */
     AUDIT_R_REAL = 8,    /* i64 ns since 1970-01-01 UTC */
     AUDIT_R_MONO = 16,   /* u64 ns, CLOCK_BOOTTIME */
     AUDIT_R_OBJ = 24,    /* u64 node number (inode number in the mount), 0 = none */
@@ -56,7 +57,7 @@ enum audit_frame_field {
     AUDIT_H_RECORDS = 36,   /* u32 records in this frame */
     AUDIT_H_TOTAL = 40,     /* u64 records in all frames up to and with this one */
     AUDIT_H_T_FIRST = 48,   /* i64 ns, smallest AUDIT_R_REAL of the records */
-    AUDIT_H_T_LAST = 56,    /* i64 ns, largest */
+    AUDIT_H_T_LAST = 56,    /* i64 ns, largest; of a merged record its latest one */
     AUDIT_H_EPOCH = 64,     /* u32 key epoch, from 1 */
     AUDIT_H_SEGMENT = 68,   /* u32 number of the segment file that holds this frame */
     AUDIT_H_SESSION = 72,   /* 16 bytes, UUID of the session */
@@ -143,6 +144,8 @@ enum audit_op {
 #define AUDIT_F_CUT       (1u << 0) /* a field was cut to fit */
 #define AUDIT_F_NO_PROC   (1u << 1) /* the process was gone before it could be identified */
 #define AUDIT_F_RECOVERED (1u << 2)
+#define AUDIT_F_MERGED                                                                             \
+    (1u << 3) /* a READ that stands for several; made when sealing, never in the ring */
 
 /* Tags of payload fields. */
 enum audit_tag {
@@ -165,6 +168,9 @@ enum audit_tag {
     AUDIT_T_MTIME = 15,  /* i64 ns since 1970 */
     AUDIT_T_CTIME = 16,  /* i64 ns since 1970 */
     AUDIT_T_SHA256 = 17, /* 32 bytes */
+    AUDIT_T_SPAN = 18,   /* of a merged read: u32 number of reads (= sequence numbers), i64 latest
+                            REAL, u64 latest MONO */
+    AUDIT_T_RANGES = 19, /* of a merged read: (u64 offset, u64 length) pairs, ascending by offset */
     /* the session header */
     AUDIT_T_VERSION = 32, /* program version and build */
     AUDIT_T_LIBRARIES = 33,

@@ -177,6 +177,13 @@ int audit_record_decode(const uint8_t *bytes, size_t len, struct audit_record *o
     return 0;
 }
 
+bool audit_record_from_ring(const struct audit_record *record)
+{
+    return record->op != AUDIT_NONE && record->op != AUDIT_SESSION_CLOSE &&
+           record->op != AUDIT_LOST && record->op != AUDIT_RECOVERED &&
+           !(record->flags & (AUDIT_F_RECOVERED | AUDIT_F_MERGED));
+}
+
 bool audit_record_next(const struct audit_record *record, size_t *pos, struct audit_piece *out)
 {
     struct vd_cursor c = vd_cursor_at(record->payload, record->payload_len);

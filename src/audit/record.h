@@ -43,6 +43,9 @@ struct audit_record {
 int audit_record_decode(const uint8_t *bytes, size_t len, struct audit_record *out,
                         struct vd_err *err);
 
+/* May a record of the ring be this one?  Not what only the sealing process makes. */
+bool audit_record_from_ring(const struct audit_record *record);
+
 /* One field of a decoded record.  Start with *pos = 0; false at the end. */
 struct audit_piece {
     unsigned tag;

@@ -9,6 +9,7 @@
  */
 #include "audit/show.h"
 
+#include "audit/merge.h"
 #include "audit/record.h"
 #include "audit/show_memory.h"
 #include "base/bytes.h"
@@ -295,10 +296,12 @@ static void add_flags(struct show *s, uint8_t flags)
 
     if (!flags)
         return;
-    (void)snprintf(text, sizeof(text), "%s%s%s%s", flags & AUDIT_F_CUT ? "cut," : "",
-                   flags & AUDIT_F_NO_PROC ? "no_proc," : "",
-                   flags & AUDIT_F_RECOVERED ? "recovered," : "",
-                   flags & ~(AUDIT_F_CUT | AUDIT_F_NO_PROC | AUDIT_F_RECOVERED) ? "other," : "");
+    (void)snprintf(
+        text, sizeof(text), "%s%s%s%s%s", flags & AUDIT_F_CUT ? "cut," : "",
+        flags & AUDIT_F_NO_PROC ? "no_proc," : "", flags & AUDIT_F_MERGED ? "merged," : "",
+        flags & AUDIT_F_RECOVERED ? "recovered," : "",
+        flags & ~(AUDIT_F_CUT | AUDIT_F_NO_PROC | AUDIT_F_RECOVERED | AUDIT_F_MERGED) ? "other,"
+                                                                                      : "");
     add_text(s, "flags", text, strlen(text) - 1);
 }
 
@@ -344,6 +347,37 @@ static void add_head(struct show *s, const struct audit_record *r, uint64_t fram
     }
 }
 
+/* A merged read stands for `reads` reads, the last one at `until`; `ranges` when they do not make one. */
+static void add_merged(struct show *s, const struct audit_record *r)
+{
+    struct audit_merged m;
+    char until[64];
+    size_t i;
+
+    (void)audit_record_merged(r, &m);
+    time_text(m.last_real_ns, until);
+    add_u64(s, "reads", m.count);
+    add_text(s, "until", until, strlen(until));
+    if (s->options->json)
+        add_u64(s, "until_boot_ns", m.last_mono_ns);
+    if (m.n_ranges < 2)
+        return;
+    add_key(s, "ranges");
+    for (i = 0; i < m.n_ranges; i++) {
+        uint64_t off, len;
+
+        audit_merged_range(r, &m, i, &off, &len);
+        vd_str_addf(&s->line,
+                    s->options->json ? "%s[%" PRIu64 ",%" PRIu64 "]" : "%s%" PRIu64 "+%" PRIu64,
+                    i                  ? ","
+                    : s->options->json ? "["
+                                       : "",
+                    off, len);
+    }
+    if (s->options->json)
+        vd_str_add(&s->line, "]");
+}
+
 static int show_record(void *ctx, const struct audit_seen *seen, struct vd_err *err)
 {
     struct show *s = ctx;
@@ -368,7 +402,10 @@ static int show_record(void *ctx, const struct audit_seen *seen, struct vd_err *
     add_u64(s, "off", r.off);
     add_u64(s, "len", r.len);
     add_flags(s, r.flags);
-    add_fields(s, &r, path != NULL);
+    if (r.flags & AUDIT_F_MERGED)
+        add_merged(s, &r);
+    else
+        add_fields(s, &r, path != NULL);
     vd_str_add(&s->line, s->options->json ? "}\n" : "\n");
     if (s->line.failed)
         return vd_fail(err, VD_ENOMEM, "out of memory");

@@ -64,6 +64,8 @@ static const struct {
     {AUDIT_T_MTIME, AUDIT_KIND_TIME, "mtime"},
     {AUDIT_T_CTIME, AUDIT_KIND_TIME, "ctime"},
     {AUDIT_T_SHA256, AUDIT_KIND_HEX, "sha256"},
+    {AUDIT_T_SPAN, AUDIT_KIND_HEX, "span"},
+    {AUDIT_T_RANGES, AUDIT_KIND_HEX, "ranges"},
     {AUDIT_T_VERSION, AUDIT_KIND_TEXT, "version"},
     {AUDIT_T_LIBRARIES, AUDIT_KIND_TEXT, "libraries"},
     {AUDIT_T_KERNEL, AUDIT_KIND_TEXT, "kernel"},

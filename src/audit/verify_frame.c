@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/range.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -175,6 +176,68 @@ static uint32_t record_crc(const uint8_t *r, size_t len)
     return vd_crc32c(vd_crc32c(0, slot, sizeof(slot)), r + AUDIT_SLOT, len - AUDIT_SLOT);
 }
 
+/* ---- merged reads ---- */
+
+#define SPAN_FIELD   24 /* AUDIT_T_SPAN with its head: count at 4, latest REAL at 8, MONO at 16 */
+#define RANGES_FIELD 28 /* where the pairs of AUDIT_T_RANGES begin, when it is there */
+
+static bool is_merged(const uint8_t *r)
+{
+    return r[AUDIT_R_FLAGS] & AUDIT_F_MERGED;
+}
+
+/* Sequence numbers that a record of `len` bytes, which was checked, stands for. */
+static uint64_t record_span(const uint8_t *r, size_t len)
+{
+    return is_merged(r) ? vd_le32(r + AUDIT_SLOT + 4) : len / AUDIT_SLOT;
+}
+
+/* The list of `n` ranges at `p` is ascending, none could be joined to the one before, and they agree
+ * with the record's OFF and LEN. */
+static bool ranges_ok(const uint8_t *r, const uint8_t *p, size_t n)
+{
+    uint64_t sum = 0, before = 0, before_end = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++, p += 16) {
+        uint64_t off = vd_le64(p), len = vd_le64(p + 8), end;
+
+        if (len == 0 || !vd_add(off, len, &end) || !vd_add(sum, len, &sum))
+            return false;
+        if (i ? off < before || off == before_end : off != vd_le64(r + AUDIT_R_OFF))
+            return false;
+        before = off;
+        before_end = end;
+    }
+    return sum == vd_le64(r + AUDIT_R_LEN);
+}
+
+/* A record with AUDIT_F_MERGED, otherwise well-formed. */
+static bool merged_ok(const uint8_t *r, size_t len)
+{
+    const uint8_t *p = r + AUDIT_SLOT;
+    size_t payload = len - AUDIT_SLOT, used = SPAN_FIELD, n = 1;
+    uint64_t count, end;
+
+    if (vd_le16(r + AUDIT_R_OP) != AUDIT_READ || r[AUDIT_R_FLAGS] != AUDIT_F_MERGED ||
+        vd_le32(r + AUDIT_R_RESULT) || payload == 0 || p[0] != AUDIT_T_SPAN ||
+        vd_le16(p + 2) != SPAN_FIELD - 4)
+        return false;
+    count = vd_le32(p + 4);
+    if (p[SPAN_FIELD] == AUDIT_T_RANGES) {
+        n = vd_le16(p + SPAN_FIELD + 2) / 16u;
+        used = RANGES_FIELD + vd_le16(p + SPAN_FIELD + 2);
+        if (n < 2 || used != RANGES_FIELD + 16 * n || !ranges_ok(r, p + RANGES_FIELD, n))
+            return false;
+    }
+    return vd_all_zero(p + used, payload - used) && payload - used < AUDIT_SLOT &&
+           count > len / AUDIT_SLOT && count <= AUDIT_MAX_MERGED && n <= count &&
+           vd_le64(r + AUDIT_R_LEN) >= count &&
+           vd_add(vd_le64(r + AUDIT_R_OFF), n > 1 ? 0 : vd_le64(r + AUDIT_R_LEN), &end) &&
+           (int64_t)vd_le64(p + 8) >= (int64_t)vd_le64(r + AUDIT_R_REAL) &&
+           vd_le64(p + 16) >= vd_le64(r + AUDIT_R_MONO);
+}
+
 /* Bytes of the record, or 0 and fault. */
 static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t off,
                            struct fault *fault)
@@ -194,19 +257,24 @@ static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t o
         return bad(fault, off + AUDIT_R_OP, "record %" PRIu64 ": no operation", seq);
     if (!payload_check(r + AUDIT_SLOT, len - AUDIT_SLOT))
         return bad(fault, off + AUDIT_SLOT, "record %" PRIu64 ": malformed payload", seq);
+    if (is_merged(r) && !merged_ok(r, len))
+        return bad(fault, off, "record %" PRIu64 ": no possible merging of reads", seq);
     return len;
 }
 
 static void tally_record(struct tally *t, const uint8_t *r, size_t len)
 {
     int64_t real = (int64_t)vd_le64(r + AUDIT_R_REAL);
+    int64_t last = is_merged(r) ? (int64_t)vd_le64(r + AUDIT_SLOT + 8) : real;
 
-    if (t->records == 0)
-        t->t_first = t->t_last = real;
+    if (t->records == 0) {
+        t->t_first = real;
+        t->t_last = last;
+    }
     t->t_first = real < t->t_first ? real : t->t_first;
-    t->t_last = real > t->t_last ? real : t->t_last;
+    t->t_last = last > t->t_last ? last : t->t_last;
     t->records++;
-    t->seq += len / AUDIT_SLOT;
+    t->seq += record_span(r, len);
     t->last_op = vd_le16(r + AUDIT_R_OP);
     t->last_len = vd_le64(r + AUDIT_R_LEN);
     t->last_result = (int32_t)vd_le32(r + AUDIT_R_RESULT);

@@ -118,8 +118,9 @@ static int count_one(struct ring_file *f, uint64_t seq, uint64_t left, uint64_t 
     if (word == seq + 1) {
         n = 1u + slot[AUDIT_R_EXT];
         slot = n <= left ? slots_at(f, seq, (size_t)n) : NULL;
-        if (slot && vd_crc32c_without(slot, (size_t)n * AUDIT_SLOT, AUDIT_R_CRC) ==
-                        vd_le32(slot + AUDIT_R_CRC))
+        if (slot && !(slot[AUDIT_R_FLAGS] & AUDIT_F_MERGED) &&
+            vd_crc32c_without(slot, (size_t)n * AUDIT_SLOT, AUDIT_R_CRC) ==
+                vd_le32(slot + AUDIT_R_CRC))
             report->unsealed++;
         else
             n = 1;

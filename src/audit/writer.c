@@ -13,10 +13,14 @@
  * the writer may make, is replaced by an AUDIT_LOST record of the same length, and the log counts
  * as failed from then on: a producer that is not in order must not be served any more.
  *
+ * Reads are merged when a frame is sealed (merge.c): the frame is collected as the ring has it, and a
+ * frame stands for at most as many sequence numbers as it has slots, unless sealing failed meanwhile.
+ *
  * Keys and checkpoints: checkpoint.c.  Threads: one at a time; see writer.h.
  */
 #include "audit/writer.h"
 
+#include "audit/merge.h"
 #include "audit/record.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -252,6 +256,8 @@ bool writer_seal(struct audit_writer *w, uint32_t flags)
     if (!w->sealed) {
         if (w->next && !checkpoint_step(w, false)) /* the frame before ended its epoch */
             return false;
+        w->frame_slots =
+            merge_reads(w->frame + AUDIT_FRAME_HEADER, w->frame_slots, &w->frame_records);
         if (!rotate(w) || !checkpoint_before_seal(w, flags & AUDIT_FRAME_CLOSE))
             return false;
         if (w->frame_records == 0)
@@ -321,8 +327,7 @@ static bool record_acceptable(const struct audit_writer *w, const uint8_t *bytes
     struct audit_record r;
 
     return audit_record_decode(bytes, slots * AUDIT_SLOT, &r, NULL) == 0 && r.slots == slots &&
-           r.seq == w->cursor && r.op != AUDIT_NONE && r.op != AUDIT_SESSION_CLOSE &&
-           r.op != AUDIT_LOST;
+           r.seq == w->cursor && audit_record_from_ring(&r);
 }
 
 static enum took take_record(struct audit_writer *w)
@@ -425,7 +430,7 @@ static bool seal_due(const struct audit_writer *w)
 {
     return w->frame_slots > 0 &&
            (someone_waits(w) || atomic_load(&w->ring.shared->space_waiters) > 0 ||
-            w->frame_slots >= w->ring.n_slots / 2 || now_ns() >= w->frame_deadline);
+            w->cursor - w->tail >= w->ring.n_slots / 2 || now_ns() >= w->frame_deadline);
 }
 
 /* Producers move the head from one valid place to the next.  If it is elsewhere, what the ring

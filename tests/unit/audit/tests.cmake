@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 vd_unit_test(audit/record LIBRARIES vd_audit)
 vd_unit_test(audit/session LIBRARIES vd_audit)
+vd_unit_test(audit/merge LIBRARIES vd_audit)
 vd_unit_test(audit/merkle LIBRARIES vd_audit)
 vd_unit_test(audit/note LIBRARIES vd_audit)
 vd_unit_test(audit/ring LIBRARIES vd_audit)
