@@ -133,16 +133,6 @@ static bool payload_ok(const uint8_t *p, size_t len)
     return vd_all_zero(p + c.pos, len - c.pos);
 }
 
-/* CRC-32C with its own field as zeros: in a copy of the slot, for whole words are checked faster. */
-static uint32_t record_crc(const uint8_t *record, size_t len)
-{
-    uint8_t slot[AUDIT_SLOT];
-
-    memcpy(slot, record, sizeof(slot));
-    vd_put_le32(slot + AUDIT_R_CRC, 0);
-    return vd_crc32c(vd_crc32c(0, slot, sizeof(slot)), record + AUDIT_SLOT, len - AUDIT_SLOT);
-}
-
 int audit_record_decode(const uint8_t *bytes, size_t len, struct audit_record *out,
                         struct vd_err *err)
 {
@@ -157,7 +147,7 @@ int audit_record_decode(const uint8_t *bytes, size_t len, struct audit_record *o
         return vd_fail(err, VD_ECORRUPT, "record: not committed");
     if (r.slots * AUDIT_SLOT > len)
         return vd_fail(err, VD_ECORRUPT, "record: payload of %zu slots is cut off", r.slots - 1);
-    if (record_crc(bytes, r.slots * AUDIT_SLOT) != vd_le32(bytes + AUDIT_R_CRC))
+    if (vd_crc32c_without(bytes, r.slots * AUDIT_SLOT, AUDIT_R_CRC) != vd_le32(bytes + AUDIT_R_CRC))
         return vd_fail(err, VD_ECORRUPT, "record: wrong CRC-32C");
     r.payload = bytes + AUDIT_SLOT;
     r.payload_len = (r.slots - 1) * AUDIT_SLOT;

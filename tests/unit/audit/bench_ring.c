@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records per second through audit_log, sealing on.  Not a test: run it by hand.
+ * Records per second through audit_log while the audit thread seals them into a log on a file system.
+ * Not a test: scripts/bench-audit runs it.
  *
- *     bench_audit_ring [DIR [RECORDS]]
+ *     bench_audit_ring [DIR [RECORDS [PROCESSES [THREADS]]]]
+ *
+ * Each process has as many threads as there are THREADS; without that 1, 2 and 4 in turn.  The records are of reads that
+ * do not continue each other, so nothing is merged.  Processor time is that of all processes together: what the
+ * machine can do when nobody else uses it is its number of cores / processor time per record.
  */
 #include "audit/audit.h"
 #include "audit/verify.h"
@@ -11,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,13 +32,28 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Processor time of this process and of those it has waited for. */
+static double used(void)
+{
+    double sum = 0;
+    struct rusage u;
+    int who;
+
+    for (who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+        (void)getrusage(who, &u);
+        sum += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    }
+    return sum;
+}
+
 static void *produce(void *arg)
 {
     unsigned long i;
 
     for (i = 0; i < per_thread; i++) {
         const struct audit_event e = {
-            .op = AUDIT_READ, .obj = (uintptr_t)arg, .off = i * 4096, .len = 4096, .proc = 1};
+            .op = AUDIT_READ, .obj = (uintptr_t)arg, .off = i * 8192, .len = 4096, .proc = 1};
 
         if (audit_log(ring, &e) == AUDIT_NOT_LOGGED)
             abort();
@@ -40,62 +61,96 @@ static void *produce(void *arg)
     return NULL;
 }
 
-static void run(const char *dir, unsigned threads, unsigned long records)
+/* The worker's side: its own process, as in the program. */
+static pid_t start_producer(struct audit_writer *w, unsigned threads, unsigned number)
+{
+    pid_t pid = fork();
+    pthread_t t[16];
+    unsigned i;
+
+    if (pid != 0)
+        return pid;
+    audit_forget_writer(w);
+    for (i = 0; i < threads; i++)
+        if (pthread_create(&t[i], NULL, produce, (void *)(uintptr_t)(number * 16 + i + 1)))
+            _exit(1);
+    for (i = 0; i < threads; i++)
+        (void)pthread_join(t[i], NULL);
+    _exit(0);
+}
+
+static void fail(const struct vd_err *err)
+{
+    (void)fprintf(stderr, "%s\n", err->msg);
+    exit(1);
+}
+
+static void run(const char *dir, unsigned processes, unsigned threads, unsigned long records)
 {
     const struct audit_config config = {.dir = dir};
     const struct audit_event open = {.op = AUDIT_SESSION_OPEN};
     struct vd_err err = VD_ERR_INIT;
-    struct audit_writer *w;
     struct audit_report report;
+    struct audit_writer *w;
     char path[4096];
-    double start, logged, closed, verified;
-    pid_t pid;
+    double start, cpu, logged, closed;
+    unsigned i;
 
-    if (audit_open(&config, &w, &ring, &err)) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        exit(1);
-    }
+    if (audit_open(&config, &w, &ring, &err))
+        fail(&err);
     (void)snprintf(path, sizeof(path), "%s", audit_session_dir(w));
     (void)audit_log(ring, &open);
-    per_thread = records / threads;
+    per_thread = records / (threads * processes);
+    records = per_thread * threads * processes;
     start = now();
-    pid = fork();
-    if (pid == 0) {
-        pthread_t t[16];
-        unsigned i;
+    cpu = used();
+    for (i = 0; i < processes; i++)
+        if (start_producer(w, threads, i) < 0)
+            exit(1);
+    if (audit_start(w, &err))
+        fail(&err);
+    for (i = 0; i < processes; i++) {
+        int status;
 
-        audit_forget_writer(w);
-        for (i = 0; i < threads; i++)
-            (void)pthread_create(&t[i], NULL, produce, (void *)(uintptr_t)(i + 1));
-        for (i = 0; i < threads; i++)
-            (void)pthread_join(t[i], NULL);
-        _exit(0);
+        if (wait(&status) < 0 || status != 0)
+            exit(1);
     }
-    if (pid < 0 || audit_start(w, &err))
-        exit(1);
-    (void)waitpid(pid, NULL, 0);
     logged = now();
-    if (audit_close(w, AUDIT_CLOSE_CLEAN, &err)) {
-        (void)fprintf(stderr, "%s\n", err.msg);
-        exit(1);
-    }
+    if (audit_close(w, AUDIT_CLOSE_CLEAN, &err))
+        fail(&err);
     closed = now();
+    cpu = used() - cpu;
     if (audit_verify(path, NULL, NULL, NULL, &report, &err))
+        fail(&err);
+    (void)printf("ring: %u processes x %u threads: %5.2f M records/s logged, %5.2f M/s with close; "
+                 "%.2f us of "
+                 "processor time per record (%.2f M/s on two free cores); %s, %llu records\n",
+                 processes, threads, (double)records / (logged - start) / 1e6,
+                 (double)records / (closed - start) / 1e6, cpu / (double)records * 1e6,
+                 2 * (double)records / cpu / 1e6, audit_verdict_text(report.verdict),
+                 (unsigned long long)report.records);
+    if (report.verdict != AUDIT_INTACT_CLOSED || report.records != records + 2)
         exit(1);
-    verified = now();
-    (void)printf(
-        "%2u threads: %5.2f M records/s logged, %5.2f M/s with close; verify %s: %.2f GB/s\n",
-        threads, (double)records / (logged - start) / 1e6, (double)records / (closed - start) / 1e6,
-        audit_verdict_text(report.verdict), (double)report.bytes / (verified - closed) / 1e9);
+}
+
+static unsigned argument(int argc, char **argv, int i, unsigned otherwise)
+{
+    unsigned long n = argc > i ? strtoul(argv[i], NULL, 10) : otherwise;
+
+    return n >= 1 && n <= 16 ? (unsigned)n : otherwise;
 }
 
 int main(int argc, char **argv)
 {
     const char *dir = argc > 1 ? argv[1] : "/tmp/vdiskfs-bench-audit";
     unsigned long records = argc > 2 ? strtoul(argv[2], NULL, 10) : 4000000;
+    unsigned processes = argument(argc, argv, 3, 2), threads = argument(argc, argv, 4, 0);
 
-    run(dir, 1, records);
-    run(dir, 2, records);
-    run(dir, 4, records);
+    if (threads) {
+        run(dir, processes, threads, records);
+        return 0;
+    }
+    for (threads = 1; threads <= 4; threads *= 2)
+        run(dir, processes, threads, records);
     return 0;
 }
