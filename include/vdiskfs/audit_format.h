@@ -187,7 +187,7 @@ enum audit_tag {
     AUDIT_T_PURPOSE = 44,
     AUDIT_T_WITNESS = 45,
     AUDIT_T_PREVIOUS = 46, /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
-    AUDIT_T_MODE = 47,     /* audit mode in force: "requests" */
+    AUDIT_T_MODE = 47, /* audit mode in force: "requests" or "exact", then "+refused" or nothing */
     AUDIT_T_PREVIOUS_NOTE = 48 /* last checkpoint of that session, the whole signed note */
 };
 

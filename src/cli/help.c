@@ -96,7 +96,8 @@ void help_vdiskfs(FILE *out)
     options_each(print_option, &sink);
     (void)fputs(
         "  Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted; rw,\n"
-        "  exec, suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec.\n\n"
+        "  exec, suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec\n"
+        "  (with audit_refused: rw for the kernel, and refused by the program).\n\n"
         "Exit codes:\n",
         out);
     print_wrapped(out, exit_codes, 2);
@@ -153,17 +154,20 @@ void help_man_vdiskfs(FILE *out)
                    "ro,nosuid,nodev,noexec on top of that. A chain is verified before the mount "
                    "appears. Bytes that cannot be known are an error (EIO), never zeros.");
     (void)fputs(".PP\n", out);
-    print_man_text(out,
-                   "Every request that reaches the program is in the log before its answer. Reads "
-                   "that the kernel serves again from its page cache do not reach the program; "
-                   "calls that the kernel refuses because of ro do not reach it either.");
+    print_man_text(
+        out, "Every request that reaches the program is in the log before its answer. Reads "
+             "that the kernel serves again from its page cache do not reach the program, unless "
+             "audit_mode=exact; calls that the kernel refuses because of ro do not reach it "
+             "either, unless audit_refused.");
     (void)fputs(".SH OPTIONS\n.TP\n.B \\-f\nStay in the foreground.\n.PP\nOptions of \\-o:\n", out);
     options_each(print_option, &sink);
     (void)fputs(".PP\n", out);
     print_man_text(
         out,
         "Generic options of mount(8) and fstab (noauto, nofail, x-...) are accepted; rw, exec, "
-        "suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec.");
+        "suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec (with "
+        "audit_refused: "
+        "rw for the kernel, and refused by the program).");
     man_section(out, "EXIT STATUS", exit_codes);
     man_section(out, "SEE ALSO", "vdiskctl(1), mount(8), fusermount3(1)");
 }

@@ -136,6 +136,7 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
         .sandbox = proc_channel_sandbox(channel),
         .audit = audit_session_dir(state->audit),
         .audit_key = state->first_key,
+        .audit_mode = options_audit_mode(o),
     };
     VD_AUTO(free) char *text = case_info_text(c->point, &context);
     VD_AUTO(free) char *json = case_info_json(c->point, &context);
@@ -150,8 +151,11 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
     tree_options.point_opened_ctx = state->ring;
     rc = tree_new(c, &tree_options, text, json, &tree, err);
     if (rc == 0) {
-        const struct serve_config config = {
-            .tree = tree, .ring = state->ring, .channel = channel, .threads = o->threads};
+        const struct serve_config config = {.tree = tree,
+                                            .ring = state->ring,
+                                            .channel = channel,
+                                            .threads = o->threads,
+                                            .exact = o->audit_exact};
 
         rc = serve_mount(&config, err);
     }
@@ -196,6 +200,7 @@ static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
         .path = state->run->mountpoint,
         .fsname = o->fsname ? o->fsname : state->run->image->full,
         .extra = o->allow_other ? "allow_other" : NULL,
+        .see_refused = o->audit_refused,
     };
 
     return mountpoint_mount(&options, &state->mp, out_fuse_fd, err);

@@ -136,6 +136,29 @@ static int set_witness(struct options *o, const char *value, struct vd_err *err)
     return set_string(&o->witness, value, err);
 }
 
+static int set_audit_mode(struct options *o, const char *value, struct vd_err *err)
+{
+    if (strcmp(value, "requests") != 0 && strcmp(value, "exact") != 0)
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is neither requests nor exact", value);
+    o->audit_exact = strcmp(value, "exact") == 0;
+    return 0;
+}
+
+static int set_audit_refused(struct options *o, const char *value, struct vd_err *err)
+{
+    (void)value;
+    (void)err;
+    o->audit_refused = true;
+    return 0;
+}
+
+const char *options_audit_mode(const struct options *o)
+{
+    if (o->audit_refused)
+        return o->audit_exact ? "exact+refused" : "requests+refused";
+    return o->audit_exact ? "exact" : "requests";
+}
+
 static int set_uid(struct options *o, const char *value, struct vd_err *err)
 {
     unsigned long n = 0;
@@ -235,6 +258,16 @@ static const struct option_row option_table[] = {
      "Where the log goes: each mount gets a directory of its own in DIR. Default: "
      "/var/log/vdiskfs for root, else $XDG_STATE_HOME/vdiskfs or ~/.local/state/vdiskfs. Must not "
      "lie in or below an evidence directory or below the mount point."},
+    {"audit_mode", "requests|exact", MOUNT, set_audit_mode,
+     "requests (default): every request that reaches the program is in the log; what the kernel "
+     "serves again from its caches does not reach it. exact: those caches are not used, so that "
+     "every read(2), stat(2), lookup and listing is in the log; slower. docs/audit-modes.md has "
+     "the "
+     "measured table of what each mode sees, and what neither does."},
+    {"audit_refused", NULL, MOUNT, set_audit_refused,
+     "Writes that are refused are in the log, too: the superblock is rw, so that the kernel does "
+     "not refuse them unseen, and the program refuses every one of them (EROFS). Without it the "
+     "mount is ro on top of the program's refusals."},
     {"evidence_id", "TEXT", MOUNT, set_evidence_id, "Evidence number, for the log."},
     {"case_id", "TEXT", MOUNT, set_case_id, "Case number, for the log."},
     {"examiner", "TEXT", MOUNT, set_examiner, "Who works, for the log."},

@@ -22,6 +22,7 @@ struct options {
     bool unverified_chain;
     /* the log */
     char *audit;
+    bool audit_exact, audit_refused;
     char *evidence_id, *case_id, *examiner, *purpose, *witness;
     /* what is shown */
     bool has_uid, has_gid, has_umask, symlinks_raw;
@@ -50,6 +51,10 @@ enum option_scope {
  * `scope`. */
 int options_parse(struct options *o, const char *text, unsigned scope, struct vd_err *err);
 void options_clear(struct options *o);
+
+/* The audit mode in force, as the log's session header and info.txt have it: "requests" or "exact",
+ * with "+refused" when refused writes reach the program.  A constant. */
+const char *options_audit_mode(const struct options *o);
 
 /* Calls fn for each option of the table: usage ("parent_dir=DIR"), help text, scope. */
 void options_each(void (*fn)(void *ctx, const char *usage, const char *help, unsigned scope),

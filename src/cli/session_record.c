@@ -98,7 +98,7 @@ uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *ru
     add(&f, AUDIT_T_EXAMINER, o->examiner);
     add(&f, AUDIT_T_PURPOSE, o->purpose);
     add(&f, AUDIT_T_WITNESS, o->witness);
-    add(&f, AUDIT_T_MODE, "requests");
+    add(&f, AUDIT_T_MODE, options_audit_mode(o));
     add(&f, AUDIT_T_PREVIOUS, previous->text);
     add(&f, AUDIT_T_PREVIOUS_NOTE, previous->note);
     f.v[f.n++] = (struct audit_field){AUDIT_T_UID, &uid, sizeof(uid)};

@@ -82,6 +82,7 @@ struct mount_request {
     const char *path;
     const char *fsname;
     unsigned long flags;
+    bool by_mode;         /* the kernel checks permissions by mode bits */
     struct vd_str data;   /* options beyond the flags, each with a comma in front */
     struct vd_str helper; /* extra options as fusermount3 takes them, likewise */
 };
@@ -163,8 +164,8 @@ static int mount_direct(const struct mount_request *rq, int *out_fd)
 
     if (fd < 0)
         return errno;
-    vd_str_addf(&data, "fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", fd,
-                (unsigned)S_IFDIR, (unsigned)getuid(), (unsigned)getgid(),
+    vd_str_addf(&data, "fd=%d,rootmode=%o,user_id=%u,group_id=%u%s%s", fd, (unsigned)S_IFDIR,
+                (unsigned)getuid(), (unsigned)getgid(), rq->by_mode ? ",default_permissions" : "",
                 rq->data.p ? rq->data.p : "");
     text = vd_str_take(&data);
     if (!text)
@@ -181,7 +182,8 @@ static int mount_by_helper(const struct mount_request *rq, int *out_fd, struct v
     struct vd_str options = VD_STR_INIT;
     const char *p;
 
-    vd_str_addf(&options, "ro,nosuid,nodev,noexec,default_permissions,subtype=vdiskfs%s,fsname=",
+    vd_str_addf(&options, "%s,nosuid,nodev,noexec%s,subtype=vdiskfs%s,fsname=",
+                rq->flags & MS_RDONLY ? "ro" : "rw", rq->by_mode ? ",default_permissions" : "",
                 rq->helper.p ? rq->helper.p : "");
     for (p = rq->fsname; *p; p++) {
         if (*p == ',' || *p == '\\')
@@ -269,12 +271,21 @@ static int mount_and_note(const struct mount_request *rq, struct mountpoint *mp,
     return 0;
 }
 
+/* May the kernel decide by mode bits?  They forbid writing, so what an ordinary user tries to change
+ * would be refused (EACCES) before the program sees it: not with see_refused, as long as nobody
+ * else can get into the mount.  Root is not bound by mode bits. */
+static bool by_mode(const struct mountpoint_options *options)
+{
+    return !options->see_refused || getuid() == 0 ||
+           (options->extra && strstr(options->extra, "allow_other"));
+}
+
 int mountpoint_mount(const struct mountpoint_options *options, struct mountpoint **out,
                      int *out_fuse_fd, struct vd_err *err)
 {
     struct mount_request rq = {
         .fsname = options->fsname,
-        .flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+        .flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | (options->see_refused ? 0 : MS_RDONLY),
     };
     struct mountpoint *mp = calloc(1, sizeof(*mp));
     int rc;
@@ -282,6 +293,7 @@ int mountpoint_mount(const struct mountpoint_options *options, struct mountpoint
     if (!mp)
         return vd_fail(err, VD_ENOMEM, "out of memory");
     mp->control = -1;
+    rq.by_mode = by_mode(options);
     rc = options_add(&rq, options->extra, err);
     if (rc == 0)
         rc = resolve_path(options->path, &mp->path, err);

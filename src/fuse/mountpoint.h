@@ -12,9 +12,11 @@ struct mountpoint_options {
     const char *path;   /* directory, absolute */
     const char *fsname; /* shown as source in /proc/mounts: the image's path */
     const char *extra;  /* further generic options ("allow_other"), comma-separated, or NULL */
+    bool see_refused;   /* superblock rw: what would modify reaches the program, which refuses it */
 };
 
-/* Mounts with ro,nosuid,nodev,noexec,default_permissions, subtype vdiskfs; gives a duplicate of the
+/* Mounts with ro (see_refused: rw), nosuid, nodev, noexec, subtype vdiskfs, and
+ * default_permissions (see_refused by an ordinary user without allow_other: without); gives a duplicate of the
  * /dev/fuse descriptor for the worker (close-on-exec; caller owns it). */
 int mountpoint_mount(const struct mountpoint_options *options, struct mountpoint **out,
                      int *out_fuse_fd, struct vd_err *err);

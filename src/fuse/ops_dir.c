@@ -9,7 +9,8 @@
  * the error for that entry alone.  One bad entry never hides the others.
  *
  * The kernel may keep the listing: nothing changes, and OPENDIR is still asked (and logged) each
- * time.
+ * time.  Not with audit_mode=exact, where READDIRPLUS is not used either: what it hands out, nobody
+ * would have to ask for.
  */
 #include "fuse/server.h"
 
@@ -38,7 +39,7 @@ struct listing {
 static bool put_entry(struct listing *l, const char *name, uint64_t node, mode_t type,
                       const struct stat *node_attr, uint64_t next)
 {
-    struct fuse_entry_param e = {.attr_timeout = SERVER_TIMEOUT, .entry_timeout = SERVER_TIMEOUT};
+    struct fuse_entry_param e = {.attr_timeout = l->s->timeout, .entry_timeout = l->s->timeout};
     size_t room = l->size - l->used, need;
 
     if (node_attr) {
@@ -195,8 +196,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     const struct log_event event = {.op = AUDIT_OPENDIR, .obj = ino, .with_path = true};
 
-    fi->keep_cache = 1;
-    fi->cache_readdir = 1;
+    fi->keep_cache = !server_of(req)->exact;
+    fi->cache_readdir = !server_of(req)->exact;
     if (server_record(req, &event))
         (void)fuse_reply_open(req, fi);
 }

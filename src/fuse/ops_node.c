@@ -25,10 +25,10 @@ static int find_child(struct server *s, fuse_ino_t parent, const char *name, boo
     return *out_node ? 0 : vd_fail(err, VD_ENOENT, "the parent directory is not known");
 }
 
-/* The kernel may keep "no such name" as well: names do not appear later. */
+/* The kernel may keep "no such name" as well (unless audit_mode=exact): names do not appear later. */
 static void reply_missing(fuse_req_t req, const struct log_event *event)
 {
-    struct fuse_entry_param none = {.entry_timeout = SERVER_TIMEOUT};
+    struct fuse_entry_param none = {.entry_timeout = server_of(req)->timeout};
 
     if (server_record(req, event))
         (void)fuse_reply_entry(req, &none);
@@ -37,7 +37,7 @@ static void reply_missing(fuse_req_t req, const struct log_event *event)
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct server *s = server_of(req);
-    struct fuse_entry_param e = {.attr_timeout = SERVER_TIMEOUT, .entry_timeout = SERVER_TIMEOUT};
+    struct fuse_entry_param e = {.attr_timeout = s->timeout, .entry_timeout = s->timeout};
     struct log_event event = {.op = AUDIT_LOOKUP, .obj = parent, .name = name};
     struct vd_err err = VD_ERR_INIT;
     uint64_t node = 0;
@@ -98,7 +98,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     if ((ino == TREE_ROOT && !log_ready(&s->log)) || server_record(req, &event))
-        (void)fuse_reply_attr(req, &st, SERVER_TIMEOUT);
+        (void)fuse_reply_attr(req, &st, s->timeout);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -3,8 +3,9 @@
  * Contents of files: open, read, release, and the requests that only ask about an open file.
  *
  * Page cache.  Every file is opened with keep_cache and without direct_io, also where tree_open
- * advises to bypass the cache: with libfuse 3.14 a direct_io file cannot be mapped MAP_SHARED, and
- * reading disk.img through mmap must work.  So:
+ * advises to bypass the cache: before kernel 6.6 a direct_io file cannot be mapped MAP_SHARED, and
+ * reading disk.img through mmap must work.  (audit_mode=exact opens every file with direct_io: each
+ * read(2) is a request.  See handshake.c for mmap.)  So:
  *
  *   - a reply may be shorter than asked for only at the end of the file, because the kernel shows
  *     what is missing as zeros; a request of which any byte cannot be read fails as a whole, and
@@ -42,8 +43,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         server_fail(req, &event, rc, &err);
         return;
     }
-    fi->direct_io = 0;
-    fi->keep_cache = 1;
+    fi->direct_io = s->exact;
+    fi->keep_cache = !s->exact;
     fi->noflush = 1; /* nothing to flush; RELEASE tells the end */
     if (server_record(req, &event))
         (void)fuse_reply_open(req, fi);

@@ -2,17 +2,16 @@
 /*
  * The session: /dev/fuse from the supervisor, what is agreed with the kernel, the end.
  *
- * The worker can open nothing, so the descriptor comes mounted from the supervisor and is given to
- * libfuse as /dev/fd/N, which it takes as "already mounted".  (It also tries /dev/null to make sure
- * of descriptors 0-2; the sandbox refuses that and libfuse goes on.)
+ * The worker can open nothing, so the descriptor comes mounted from the supervisor (handshake.c).
  *
  * It ends in one of two ways: the mount is gone, or the stop descriptor becomes readable (loop.c).
  */
 #include "base/cleanup.h"
+#include "fuse/handshake.h"
 #include "fuse/loop.h"
 #include "fuse/server.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #define DEFAULT_THREADS 16u
 
@@ -30,6 +29,23 @@ static unsigned threads_of(const struct serve_config *config)
     return n < LOOP_MAX_THREADS ? n : LOOP_MAX_THREADS;
 }
 
+/* Whether MAP_SHARED works depends on the kernel; the log says so. */
+static void log_exact(const struct server *s)
+{
+    const char *text = s->mmap_offered
+                           ? "files can be mapped; only the first fault of a page is a request"
+                           : "this kernel (before 6.6) refuses MAP_SHARED with ENODEV";
+    const struct audit_field fields[] = {
+        {AUDIT_T_NAME, "audit_mode=exact", 16},
+        {AUDIT_T_KEY, "mmap", 4},
+        {AUDIT_T_TEXT, text, strlen(text)},
+    };
+    const struct audit_event event = {.op = AUDIT_FACT, .fields = fields, .n_fields = 3};
+
+    if (s->exact)
+        (void)audit_log(s->log.ring, &event);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
@@ -44,7 +60,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
      *   NO_OPEN*_SUPPORT  an open that is not sent is not logged
      *   WRITEBACK_CACHE, POSIX_ACL, HANDLE_KILLPRIV   for file systems that write */
     conn->want = conn->capable & wanted;
+    if (s->exact) { /* nothing is handed out that was not asked for: no attributes in listings … */
+        conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+        conn->max_readahead = 0; /* … and no pages around the one that mmap or splice wants */
+    }
     conn->max_background = s->background;
+    log_exact(s);
     s->usable = proc_channel_mounted(s->channel, &s->failed) == 0;
     if (!s->usable)
         fuse_session_exit(s->session);
@@ -87,18 +108,17 @@ static int session_open(struct server *s, int *fuse_fd, struct vd_err *err)
     char *argv[] = {name, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
     struct fuse_lowlevel_ops ops = reading_ops;
-    char path[32];
+    int rc;
 
     ops_refuse_fill(&ops);
     s->session = fuse_session_new(&args, &ops, sizeof(ops), s);
     fuse_opt_free_args(&args);
     if (!s->session)
         return vd_fail(err, VD_EMOUNT, "libfuse gave no session");
-    (void)snprintf(path, sizeof(path), "/dev/fd/%d", *fuse_fd);
-    if (fuse_session_mount(s->session, path) != 0)
-        return vd_fail(err, VD_EMOUNT, "libfuse did not take the mounted descriptor");
-    *fuse_fd = -1; /* the session closes it */
-    return 0;
+    rc = handshake_attach(s, *fuse_fd, err);
+    if (!rc)
+        *fuse_fd = -1; /* the session closes it */
+    return rc;
 }
 
 static int session_serve(struct server *s, unsigned threads, struct vd_err *err)
@@ -122,6 +142,8 @@ int serve_mount(const struct serve_config *config, struct vd_err *err)
     int fuse_fd VD_AUTO(fd) = -1;
     int rc;
 
+    s.exact = config->exact;
+    s.timeout = config->exact ? 0.0 : SERVER_TIMEOUT;
     s.background = threads_of(config) * BACKGROUND_PER_THREAD;
     if (s.background < MIN_BACKGROUND)
         s.background = MIN_BACKGROUND;

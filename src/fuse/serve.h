@@ -12,6 +12,7 @@ struct serve_config {
     struct audit_ring *ring;
     struct proc_channel *channel;
     unsigned threads; /* 0 = default */
+    bool exact;       /* audit_mode=exact: the kernel keeps neither contents nor names */
 };
 
 /* Asks the supervisor for the mount, serves it until it is unmounted or the stop descriptor ends;

@@ -10,8 +10,10 @@
 #include "fuse/serve.h"
 
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 
-/* Seconds that the kernel may keep names and attributes: nothing ever changes. */
+/* Seconds that the kernel may keep names and attributes: nothing ever changes.  Not with
+ * audit_mode=exact: there every question is asked. */
 #define SERVER_TIMEOUT 86400.0
 
 /* Immutable after serve_mount set it up, but for what has its own lock. */
@@ -22,8 +24,14 @@ struct server {
     struct buffers buffers;
     struct fuse_session *session;
     unsigned background;  /* requests in flight that the kernel may keep in the background */
+    bool exact;           /* audit_mode=exact: the kernel shall keep nothing */
+    double timeout;       /* SERVER_TIMEOUT, exact: 0 */
     bool usable;          /* INIT was answered; written before any other request */
     struct vd_err failed; /* why INIT gave up */
+    /* handshake.c */
+    bool mmap_offered;        /* exact: MAP_SHARED works */
+    uint64_t init_unique;     /* number of the INIT request … */
+    atomic_bool init_pending; /* … whose answer is still to be amended */
 };
 
 /* ---- server.c: helpers of the handlers ---- */

@@ -80,6 +80,7 @@ struct case_context {
     const char *const *option; /* "name=value"; NULL-terminated; may be NULL */
     const char *sandbox;       /* may be NULL */
     const char *audit;         /* session directory of the log; may be NULL */
+    const char *audit_mode;    /* "requests", "exact", …; may be NULL */
     const char *audit_key;     /* first key of the log, "NAME+ID+BASE64"; may be NULL */
     /* What each member gives to the disk (chain_contributions), or NULL: not counted, because a mount
      * does not wait for it, or for the reason in share_missing (may be NULL). */

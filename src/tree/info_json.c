@@ -358,6 +358,7 @@ static json_t *session(struct json *j, const struct case_context *context)
     put(j, o, "sandbox", text(context->sandbox));
     put(j, o, "audit_log", text(context->audit));
     put(j, o, "audit_key", text(context->audit_key));
+    put(j, o, "audit_mode", text(context->audit_mode));
     return o;
 }
 

@@ -309,6 +309,7 @@ static void add_context(struct vd_str *s, const struct case_context *context)
     add_known(s, 2, "sandbox", context->sandbox);
     add_known(s, 2, "audit log", context->audit);
     add_known(s, 2, "audit log key", context->audit_key);
+    add_known(s, 2, "audit mode", context->audit_mode);
     for (option = context->option; option && *option; option++)
         add_line(s, 2, "option", *option);
 }
