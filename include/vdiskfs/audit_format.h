@@ -197,7 +197,8 @@ enum audit_close_reason {
     AUDIT_CLOSE_SIGNAL = 1,
     AUDIT_CLOSE_WORKER_DIED = 2,
     AUDIT_CLOSE_FAILED = 3,   /* the mount never became usable */
-    AUDIT_CLOSE_RECOVERED = 4 /* closed by a recovery after a crash */
+    AUDIT_CLOSE_RECOVERED = 4, /* closed by a recovery after a crash */
+    AUDIT_CLOSE_LOG_FULL = 5   /* the log could not be written: audit_full=unmount */
 };
 
 #endif

@@ -68,8 +68,26 @@ int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err);
 
 /* Has writing the log failed?  Then every access must answer EIO (fail closed): ask AFTER
  * audit_log, before the answer.  True from the first failed write until a second after writing
- * works again (space came back), and for ever after a failed sync or the close.  One load. */
+ * works again, and for ever after a failed sync, the loss of a file or the close.  One load or two. */
 bool audit_failed(const struct audit_ring *ring);
+
+/* What may be served now; to be asked before an access is. */
+enum audit_state {
+    AUDIT_READY,    /* everything */
+    AUDIT_RESERVED, /* the disk is full: critical events alone may be logged (there is a reserve for
+                       them) and answered, accesses are answered EIO */
+    AUDIT_WAITING,  /* the same, but accesses wait (audit_full=block): audit_wait_room */
+    AUDIT_BLOCKED,  /* the reserve is used up as well: critical events wait too */
+    AUDIT_FAILED    /* audit_failed: everything is answered EIO */
+};
+enum audit_state audit_state(const struct audit_ring *ring);
+
+/* Sleeps until there is space again or something else changed, at most `timeout_ms`. */
+void audit_wait_room(struct audit_ring *ring, unsigned timeout_ms);
+
+/* Events whose record must be on the disk (audit_wait) before the program goes on: mount, changed
+ * evidence, policy, refused changes, unreadable bytes. */
+bool audit_is_critical(enum audit_op op);
 
 /* The one descriptor (not counting 0-2) that the log needs in the worker: by it each process sees
  * the death of the other.  It must stay open as long as the worker lives, or claims of the living
@@ -78,11 +96,35 @@ int audit_lifeline_fd(const struct audit_ring *ring);
 
 /* ---- supervisor ---- */
 
+/* What happens to accesses while the log's disk is full. */
+enum audit_full {
+    AUDIT_FULL_EIO,    /* they are answered EIO */
+    AUDIT_FULL_BLOCK,  /* they wait; failures other than a full disk: EIO */
+    AUDIT_FULL_UNMOUNT /* EIO, and `give_up` is called, also after other failures */
+};
+
+/* What a power failure may cost. */
+enum audit_flush {
+    AUDIT_FLUSH_INTERVAL, /* what was logged in the last sync_ms */
+    AUDIT_FLUSH_CRITICAL, /* what was logged since the last critical event, at most in one epoch */
+    AUDIT_FLUSH_ALWAYS    /* as INTERVAL for events of the program itself; for accesses nothing, the
+                             caller waits (audit_wait) for the record of each one */
+};
+
 struct audit_config {
-    const char *dir;        /* where session directories go; created with mode 0700 if missing */
-    size_t ring_bytes;      /* 0 = default 16 MiB */
-    unsigned seal_ms;       /* longest time a record stays unsealed; 0 = default 100 */
-    unsigned sync_ms;       /* longest time a frame stays unsynced; 0 = default 1000 */
+    const char *dir;   /* where session directories go; created with mode 0700 if missing */
+    size_t ring_bytes; /* 0 = default 16 MiB */
+    unsigned seal_ms;  /* longest time a record stays unsealed; 0 = default 100 */
+    unsigned sync_ms;  /* longest time a record stays unsynced; 0 = default 1000 */
+    enum audit_full full;
+    enum audit_flush flush;
+    /* Bytes beside those for a ring full of records that stay reserved on the disk, so that critical
+     * events and the close record can be written when it is full; 0 = default 1 MiB, at least
+     * 64 KiB. */
+    uint64_t reserve_bytes;
+    /* Less free space than this on the log's file system is warned of, and a quarter of it again;
+     * 0 = default 256 MiB, or a tenth of a small file system. */
+    uint64_t low_bytes;
     uint64_t segment_bytes; /* a new segment file begins after this many; 0 = default 1 GiB */
     unsigned epoch_ms;      /* a key signs for this long; 0 = default 60,000 */
     uint64_t epoch_records; /* … or so many records; 0 = default 1,000,000 */
@@ -92,6 +134,14 @@ struct audit_config {
      * audit thread or in audit_close: must be quick.  May be NULL. */
     void (*anchor)(void *ctx, const char *note);
     void *anchor_ctx;
+    /* Called with a line (without newline) for whoever watches: space gets low, the log cannot be
+     * written, it can be again.  On the audit thread, in audit_open or in audit_close: must be quick.
+     * May be NULL. */
+    void (*notice)(void *ctx, const char *line);
+    /* AUDIT_FULL_UNMOUNT: called once, on the audit thread, when the log cannot be written: the mount
+     * has to end.  May be NULL. */
+    void (*give_up)(void *ctx, const char *why);
+    void *notice_ctx; /* of both */
 };
 
 /* Default directory: /var/log/vdiskfs for root, $XDG_STATE_HOME/vdiskfs or

@@ -27,8 +27,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHECKPOINT_NS UINT64_C(1000000000)
-
 static uint64_t now_ns(void)
 {
     return audit_clock_ns(CLOCK_MONOTONIC);
@@ -71,7 +69,7 @@ static int write_key_file(const struct audit_writer *w, struct vd_err *err)
 int checkpoint_open(struct audit_writer *w, const char *lab_key, struct vd_err *err)
 {
     char name[NOTE_NAME_MAX];
-    int rc;
+    int rc, error;
 
     key_name(w, name);
     rc = note_signer_new(name, &w->signer, err);
@@ -79,6 +77,14 @@ int checkpoint_open(struct audit_writer *w, const char *lab_key, struct vd_err *
         rc = note_signer_load(lab_key, "laboratory", &w->lab, err);
     if (rc == 0)
         rc = create(w, AUDIT_CHECKPOINTS, O_APPEND, &w->checkpoints_fd, err);
+    if (rc == 0) {
+        error = file_identify(w->checkpoints_fd, &w->notes_file);
+        if (error == 0)
+            error = space_for_notes(w);
+        if (error)
+            rc = vd_fail_errno(err, VD_EAUDIT, error, "%s/%s: cannot reserve space", w->dir,
+                               AUDIT_CHECKPOINTS);
+    }
     if (rc == 0)
         rc = write_key_file(w, err);
     w->epoch = 1;
@@ -104,7 +110,7 @@ bool checkpoint_before_seal(struct audit_writer *w, bool closing)
 {
     char name[NOTE_NAME_MAX];
 
-    if (closing || w->next ||
+    if (closing || w->next || w->full || /* a full disk: the room is for one more note, the last */
         (now_ns() < w->epoch_ends && w->total - w->epoch_total < w->epoch_records))
         return true;
     key_name(w, name);
@@ -116,19 +122,19 @@ void checkpoint_frame(struct audit_writer *w)
     uint64_t now = now_ns();
 
     if (w->tree.size == w->checkpoint_size)
-        w->checkpoint_at = now + CHECKPOINT_NS;
+        w->checkpoint_at = now + w->checkpoint_ns;
     merkle_add(&w->tree, w->sha, w->leaf);
     w->frame_time = now;
 }
 
 bool checkpoint_heartbeat_due(const struct audit_writer *w)
 {
-    return !w->sealed && w->frame_no > 0 && now_ns() >= w->frame_time + w->heartbeat_ns;
+    return !w->sealed && w->frame_no > 0 && !w->full && now_ns() >= w->frame_time + w->heartbeat_ns;
 }
 
 uint64_t checkpoint_deadline(const struct audit_writer *w)
 {
-    uint64_t heartbeat = w->frame_no ? w->frame_time + w->heartbeat_ns : UINT64_MAX;
+    uint64_t heartbeat = w->frame_no && !w->full ? w->frame_time + w->heartbeat_ns : UINT64_MAX;
 
     return w->tree.size > w->checkpoint_size && w->checkpoint_at < heartbeat ? w->checkpoint_at
                                                                              : heartbeat;
@@ -173,6 +179,7 @@ static bool note_write(struct audit_writer *w)
 /* The note at hand is in its file. */
 static void note_done(struct audit_writer *w)
 {
+    w->notes_bytes += w->note_len;
     w->note_len = w->note_sent = 0;
     w->checkpoint_size = w->note_size;
     w->checkpoint_now = false;
@@ -200,15 +207,18 @@ bool checkpoint_step(struct audit_writer *w, bool closing)
         if (w->tree.size == w->checkpoint_size ||
             !(closing || epoch_end || w->checkpoint_now || now_ns() >= w->checkpoint_at))
             return true;
+        if (!space_for_note(w, closing || epoch_end)) { /* later */
+            w->checkpoint_now = false;
+            w->checkpoint_at = now_ns() + w->checkpoint_ns;
+            return true;
+        }
         if (!writer_sync(w) || !note_make(w))
             return false;
     }
     if (!note_write(w))
         return false;
-    if ((closing || epoch_end) && fdatasync(w->checkpoints_fd)) {
-        w->dead = true;
-        return writer_fail(w, errno);
-    }
+    if ((closing || epoch_end) && fdatasync(w->checkpoints_fd))
+        return writer_dead(w, errno);
     note_done(w);
     if (epoch_end)
         next_epoch(w);

@@ -199,3 +199,10 @@ bool audit_record_find(const struct audit_record *record, enum audit_tag tag,
             return true;
     return false;
 }
+
+bool audit_is_critical(enum audit_op op)
+{
+    /* SESSION_CLOSE and WORKER_DIED are the end, which is synced. */
+    return op == AUDIT_SESSION_OPEN || op == AUDIT_MOUNTED || op == AUDIT_EVIDENCE_CHANGED ||
+           op == AUDIT_POLICY || op == AUDIT_REFUSED || op == AUDIT_IOERR;
+}

@@ -49,6 +49,13 @@ void ring_futex_wake(_Atomic uint32_t *word, int n)
     (void)syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
 }
 
+void ring_wake_all(_Atomic uint32_t *gen, _Atomic uint32_t *waiters)
+{
+    atomic_fetch_add(gen, 1);
+    if (atomic_load(waiters))
+        ring_futex_wake(gen, INT32_MAX);
+}
+
 /* ---- slots ---- */
 
 int ring_init(struct audit_ring *ring, int fd, uint64_t n_slots, const uint8_t session[16],
@@ -72,13 +79,14 @@ int ring_init(struct audit_ring *ring, int fd, uint64_t n_slots, const uint8_t s
     vd_put_le16(fixed + AUDIT_W_SLOT, AUDIT_SLOT);
     vd_put_le64(fixed + AUDIT_W_SLOTS, n_slots);
     memcpy(fixed + AUDIT_W_SESSION, session, 16);
-    return 0;
+    return ring_guard(ring, err);
 }
 
 void ring_clear(struct audit_ring *ring)
 {
     int i;
 
+    ring_unguard(ring);
     if (ring->shared)
         (void)munmap(ring->shared, ring->map_bytes);
     ring->shared = NULL;
@@ -246,6 +254,8 @@ static bool wait_space(struct audit_ring *ring, uint32_t gen)
 {
     struct ring_shared *s = ring->shared;
 
+    if (atomic_load(&ring->broken))
+        return false;
     if (seals_inline(ring)) {
         audit_writer_inline(ring->writer);
         return atomic_load(&s->failed) == 0;
@@ -303,9 +313,9 @@ uint64_t audit_log(struct audit_ring *ring, const struct audit_event *event)
         uint32_t gen = atomic_load(&ring->shared->space_gen);
         enum claim got = try_put(ring, record, n, &seq);
 
-        if (got == CLAIM_OK)
+        if (got == CLAIM_OK && !atomic_load_explicit(&ring->broken, memory_order_relaxed))
             return seq;
-        if (got == CLAIM_CLOSED || !wait_space(ring, gen)) {
+        if (got != CLAIM_FULL || !wait_space(ring, gen)) {
             atomic_fetch_add(&ring->shared->dropped, 1);
             return AUDIT_NOT_LOGGED;
         }
@@ -315,7 +325,38 @@ uint64_t audit_log(struct audit_ring *ring, const struct audit_event *event)
 bool audit_failed(const struct audit_ring *ring)
 {
     return atomic_load_explicit(&ring->shared->failed, memory_order_acquire) != 0 ||
-           atomic_load_explicit(&ring->shared->head, memory_order_relaxed) & RING_CLOSED;
+           atomic_load_explicit(&ring->shared->head, memory_order_relaxed) & RING_CLOSED ||
+           atomic_load_explicit(&ring->broken, memory_order_relaxed);
+}
+
+enum audit_state audit_state(const struct audit_ring *ring)
+{
+    if (audit_failed(ring))
+        return AUDIT_FAILED;
+    switch (atomic_load_explicit(&ring->shared->room, memory_order_acquire)) {
+    case RING_ROOM:
+        return AUDIT_READY;
+    case RING_ROOM_REFUSE:
+        return AUDIT_RESERVED;
+    case RING_ROOM_WAIT:
+        return AUDIT_WAITING;
+    default:
+        return AUDIT_BLOCKED;
+    }
+}
+
+void audit_wait_room(struct audit_ring *ring, unsigned timeout_ms)
+{
+    struct ring_shared *s = ring->shared;
+    uint32_t gen;
+
+    atomic_fetch_add(&s->space_waiters, 1);
+    gen = atomic_load(&s->space_gen);
+    if (atomic_load(&s->room) != RING_ROOM && !audit_failed(ring))
+        ring_futex_wait(&s->space_gen, gen, timeout_ms);
+    atomic_fetch_sub(&s->space_waiters, 1);
+    if (ring->worker && ring_other_dead(ring))
+        atomic_store(&s->failed, RING_NO_SUPERVISOR);
 }
 
 int audit_lifeline_fd(const struct audit_ring *ring)
@@ -325,8 +366,10 @@ int audit_lifeline_fd(const struct audit_ring *ring)
 
 /* ---- audit_wait ---- */
 
-static int failed_error(uint32_t failed, struct vd_err *err)
+static int failed_error(const struct audit_ring *ring, uint32_t failed, struct vd_err *err)
 {
+    if (atomic_load(&ring->broken))
+        return vd_fail(err, VD_EAUDIT, "audit log: a page of ring.wal cannot be had");
     if (failed == RING_NO_SUPERVISOR)
         return vd_fail(err, VD_EAUDIT, "audit log: the process that writes it has ended");
     return vd_fail_errno(err, VD_EAUDIT, (int)failed, "audit log: cannot be written");
@@ -376,8 +419,8 @@ int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err)
     while (durable_end(ring) <= seq) {
         uint32_t failed = atomic_load(&s->failed);
 
-        if (failed)
-            return failed_error(failed, err);
+        if (failed || atomic_load(&ring->broken))
+            return failed_error(ring, failed, err);
         if (audit_clock_ns(CLOCK_MONOTONIC) - start > WAIT_MAX_NS)
             return vd_fail(err, VD_EAUDIT, "audit log: record %llu was not on the disk after 60 s",
                            (unsigned long long)seq);

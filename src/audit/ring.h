@@ -38,12 +38,21 @@ enum ring_sleep { RING_AWAKE = 0, RING_NAP = 1, RING_IDLE = 2 };
 /* `failed`: 0, an errno, or this: the supervisor died. */
 #define RING_NO_SUPERVISOR 0x10000u
 
+/* `room`: is there space for the log? */
+enum ring_room {
+    RING_ROOM = 0,        /* yes */
+    RING_ROOM_REFUSE = 1, /* only for critical records; accesses are refused … */
+    RING_ROOM_WAIT = 2,   /* … or wait */
+    RING_ROOM_NONE = 3    /* not even for those: all wait */
+};
+
 struct ring_shared {
     uint8_t fixed[AUDIT_W_STATE]; /* AUDIT_W_* */
     alignas(64) _Atomic uint64_t head;
     alignas(64) _Atomic uint64_t tail;
     alignas(64) _Atomic uint32_t sleeping; /* enum ring_sleep; futex of the writer */
     _Atomic uint32_t failed;
+    _Atomic uint32_t room;                  /* enum ring_room; only the writer changes it */
     alignas(64) _Atomic uint32_t space_gen; /* futex of producers, counts moves of tail */
     _Atomic uint32_t space_waiters;
     alignas(64) _Atomic uint64_t durable; /* records below are on the disk */
@@ -71,6 +80,7 @@ struct audit_ring {
     _Atomic uint64_t own_durable;
     struct audit_writer *writer; /* supervisor only, until audit_start: nobody else would seal */
     pid_t writer_pid;
+    _Atomic bool broken; /* a page of the file could not be had: see sigbus.c */
 };
 
 /* Maps `fd`, a file of AUDIT_RING_HEADER + n_slots * AUDIT_SLOT bytes, and fills the header. */
@@ -99,10 +109,18 @@ uint64_t ring_try_log(struct audit_ring *ring, const struct audit_event *event);
 /* Futexes shared between processes.  wait: returns on wake, change, signal or after timeout_ms. */
 void ring_futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned timeout_ms);
 void ring_futex_wake(_Atomic uint32_t *word, int n);
+/* Moves a generation on and wakes who waits for that. */
+void ring_wake_all(_Atomic uint32_t *gen, _Atomic uint32_t *waiters);
 /* Wakes the writer if it sleeps at all. */
 void ring_wake_writer(struct audit_ring *ring);
 
 uint64_t audit_clock_ns(int clock);
+
+/* sigbus.c: from here on a page of the ring's file that cannot be had (the file was cut short, its disk
+ * is gone) sets `broken` instead of killing the process.  One ring per process; inherited by fork.
+ * ring_unguard: not any more. */
+int ring_guard(struct audit_ring *ring, struct vd_err *err);
+void ring_unguard(const struct audit_ring *ring);
 
 /* Seals and syncs what is committed, in this thread; used while there is no audit thread yet. */
 void audit_writer_inline(struct audit_writer *writer);

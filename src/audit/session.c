@@ -37,6 +37,7 @@
 #define DEFAULT_EPOCH_RECORDS 1000000
 #define DEFAULT_HEARTBEAT_MS  60000
 #define CLOSE_GRACE_NS        UINT64_C(2000000000)
+#define CHECKPOINT_NS         UINT64_C(1000000000)
 
 /* ---- directories ---- */
 
@@ -115,7 +116,7 @@ static int open_dirs(struct audit_writer *w, const char *dir, struct vd_err *err
     if (mkdirat(w->base_fd, w->id, 0700))
         return vd_fail_errno(err, VD_EAUDIT, errno, "%s: cannot create", w->dir);
     w->dir_fd = openat(w->base_fd, w->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (w->dir_fd < 0)
+    if (w->dir_fd < 0 || file_identify(w->dir_fd, &w->dir_file))
         return vd_fail_errno(err, VD_EAUDIT, errno, "%s: cannot open", w->dir);
     return 0;
 }
@@ -129,28 +130,52 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static void segment_name(uint32_t number, char out[SEGMENT_NAME_SIZE])
+void segment_name(uint32_t number, char out[SEGMENT_NAME_SIZE])
 {
     (void)snprintf(out, SEGMENT_NAME_SIZE, "%06u.vlog", number);
+}
+
+int file_identify(int fd, struct file_id *out)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return errno;
+    out->dev = st.st_dev;
+    out->ino = st.st_ino;
+    return 0;
 }
 
 int segment_create(struct audit_writer *w, uint32_t number)
 {
     char name[SEGMENT_NAME_SIZE];
-    int fd;
+    struct file_id id;
+    uint64_t allocated = 0;
+    int fd, error;
 
     segment_name(number, name);
     fd = openat(w->dir_fd, name, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                 0600);
     if (fd < 0)
         return errno;
+    error = file_identify(fd, &id);
+    if (error == 0)
+        error = space_for_segment(w, fd, &allocated);
+    if (error) { /* it is empty, and nothing has counted on it */
+        (void)unlinkat(w->dir_fd, name, 0);
+        (void)close(fd);
+        return error;
+    }
     if (w->segment_fd >= 0) {
+        space_give_back(w->segment_fd);
         (void)fchmod(w->segment_fd, 0400);
         (void)close(w->segment_fd);
     }
     w->segment_fd = fd;
     w->segment = number;
+    w->segment_file = id;
     w->segment_bytes = 0;
+    w->allocated = allocated;
     w->segment_new = true;
     return 0;
 }
@@ -212,7 +237,7 @@ static int open_ring(struct audit_writer *w, size_t bytes, struct vd_err *err)
      * (verify.c), is held through another opening that only the supervisor has. */
     close_fd(&w->ring_fd);
     w->ring_fd = openat(w->dir_fd, RING_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (w->ring_fd < 0)
+    if (w->ring_fd < 0 || file_identify(w->ring_fd, &w->ring_file))
         return vd_fail_errno(err, VD_EAUDIT, errno, "%s/%s: cannot open", w->dir, RING_NAME);
     (void)fcntl(w->ring_fd, F_OFD_SETLK, &lock);
     return 0;
@@ -222,6 +247,10 @@ static int open_segment(struct audit_writer *w, struct vd_err *err)
 {
     int error = segment_create(w, 0);
 
+    if (space_is_lack(error))
+        return vd_fail_errno(err, VD_EAUDIT, error,
+                             "%s: cannot reserve %llu KiB for the first segment", w->dir,
+                             (unsigned long long)(w->reserve + AUDIT_MAX_FRAME) / 1024);
     if (error)
         return vd_fail_errno(err, VD_EAUDIT, error, "%s: cannot create the first segment", w->dir);
     if (fsync(w->dir_fd) || fsync(w->base_fd))
@@ -275,13 +304,20 @@ static struct audit_writer *writer_new(const struct audit_config *config)
         return NULL;
     w->base_fd = w->dir_fd = w->ring_fd = w->segment_fd = w->checkpoints_fd = -1;
     w->ring.lifeline[0] = w->ring.lifeline[1] = -1;
-    /* A quarter is left for waking up, hashing and writing. */
-    w->seal_ns = (uint64_t)seal_ms * 750000;
-    w->sync_ns = (uint64_t)(config->sync_ms ? config->sync_ms : DEFAULT_SYNC_MS) * 1000000;
     w->epoch_ns = (uint64_t)(config->epoch_ms ? config->epoch_ms : DEFAULT_EPOCH_MS) * 1000000;
     w->epoch_records = config->epoch_records ? config->epoch_records : DEFAULT_EPOCH_RECORDS;
     w->heartbeat_ns =
         (uint64_t)(config->heartbeat_ms ? config->heartbeat_ms : DEFAULT_HEARTBEAT_MS) * 1000000;
+    /* A quarter of each is left for waking up, hashing, writing and syncing. */
+    w->seal_ns = (uint64_t)seal_ms * 750000;
+    w->sync_ns = (uint64_t)(config->sync_ms ? config->sync_ms : DEFAULT_SYNC_MS) * 750000;
+    w->checkpoint_ns = w->sync_ns / 3 * 4 > CHECKPOINT_NS ? w->sync_ns / 3 * 4 : CHECKPOINT_NS;
+    if (config->flush == AUDIT_FLUSH_CRITICAL) /* with the checkpoint that ends the epoch */
+        w->sync_ns = w->checkpoint_ns = w->epoch_ns;
+    w->full_policy = config->full;
+    w->notice = config->notice;
+    w->give_up = config->give_up;
+    w->notice_ctx = config->notice_ctx;
     w->anchor = config->anchor;
     w->anchor_ctx = config->anchor_ctx;
     w->head_limit = UINT64_MAX;
@@ -310,6 +346,7 @@ int audit_open(const struct audit_config *config, struct audit_writer **out_writ
         rc = open_dirs(w, config->dir, err);
     if (rc == 0)
         rc = open_ring(w, config->ring_bytes ? config->ring_bytes : DEFAULT_RING, err);
+    space_init(w, config);
     if (rc == 0)
         rc = checkpoint_open(w, config->lab_key, err);
     if (rc == 0)
@@ -359,6 +396,7 @@ int audit_start(struct audit_writer *w, struct vd_err *err)
     close_fd(&w->ring.lifeline[1]);
     w->ring.writer = NULL; /* from here on the thread seals */
     (void)sigfillset(&all);
+    (void)sigdelset(&all, SIGBUS);                  /* sigbus.c */
     (void)pthread_sigmask(SIG_SETMASK, &all, &old); /* SIGXFSZ too: it becomes EFBIG */
     rc = pthread_create(&w->thread, NULL, writer_main, w);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -408,9 +446,12 @@ static bool drain(struct audit_writer *w)
 
 static bool append_close(struct audit_writer *w, enum audit_close_reason how)
 {
-    static const char *const reasons[] = {"clean", "stopped by a signal", "the worker died",
+    static const char *const reasons[] = {"clean",
+                                          "stopped by a signal",
+                                          "the worker died",
                                           "the mount never became usable",
-                                          "recovered after a crash"};
+                                          "recovered after a crash",
+                                          "the log could not be written (audit_full=unmount)"};
     uint64_t dropped = atomic_load(&w->ring.shared->dropped);
     uint8_t record[AUDIT_MAX_RECORD];
     char text[160];
@@ -450,8 +491,11 @@ int audit_close(struct audit_writer *w, enum audit_close_reason how, struct vd_e
     w->ring.writer = NULL;
     if (!drain(w) || !append_close(w, how)) {
         rc = vd_fail_errno(err, VD_EAUDIT, w->error, "%s: cannot close the audit log", w->dir);
-    } else if (fchmod(w->segment_fd, 0400) || fchmod(w->checkpoints_fd, 0400) ||
-               unlinkat(w->dir_fd, RING_NAME, 0) || fsync(w->dir_fd)) {
+        space_give_back(w->segment_fd);
+        space_give_back(w->checkpoints_fd);
+    } else if (space_give_back(w->segment_fd), space_give_back(w->checkpoints_fd),
+               fchmod(w->segment_fd, 0400) || fchmod(w->checkpoints_fd, 0400) ||
+                   unlinkat(w->dir_fd, RING_NAME, 0) || fsync(w->dir_fd)) {
         rc = vd_fail_errno(err, VD_EAUDIT, errno, "%s: cannot finish the audit log", w->dir);
     }
     writer_free(w);

@@ -6,8 +6,8 @@
  *
  * A slot of the ring is freed only after its record is in the segment file, so a death of this
  * process loses nothing: it is in the one or in the other.  A frame that could be written only in
- * part (disk full) is kept, and its remaining bytes are written when there is space again; the
- * file is never truncated or rewritten.
+ * part is kept, and its remaining bytes are written when that works again; what was written is never
+ * cut or rewritten.  Failures: health.c; space: space.c.
  *
  * What comes from the ring is untrusted (see ring.h).  A record that does not decode, or that only
  * the writer may make, is replaced by an AUDIT_LOST record of the same length, and the log counts
@@ -33,101 +33,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MS       UINT64_C(1000000)
-#define RETRY_NS (250 * MS)  /* how often a failed write is tried again */
-#define CLEAR_NS (1000 * MS) /* how long "failed" outlasts the failure */
-#define HOLE_NS  (5 * MS)    /* a claim normally lasts well under a microsecond */
-#define IDLE_MS  1000        /* longest sleep: a hostile worker may swallow wake-ups */
+#define MS      UINT64_C(1000000)
+#define HOLE_NS (5 * MS)  /* a claim normally lasts well under a microsecond */
+#define IDLE_MS HEALTH_MS /* longest sleep: a hostile worker may swallow wake-ups */
 
 static uint64_t now_ns(void)
 {
     return audit_clock_ns(CLOCK_MONOTONIC);
-}
-
-static void wake_all(_Atomic uint32_t *gen, _Atomic uint32_t *waiters)
-{
-    atomic_fetch_add(gen, 1);
-    if (atomic_load(waiters))
-        ring_futex_wake(gen, INT32_MAX);
-}
-
-/* ---- failure and recovery ---- */
-
-static void publish_failed(struct audit_writer *w, uint32_t value)
-{
-    struct ring_shared *s = w->ring.shared;
-
-    if (atomic_load(&s->failed) != 0)
-        return;
-    atomic_store(&s->failed, value);
-    wake_all(&s->space_gen, &s->space_waiters);
-    wake_all(&s->durable_gen, &s->durable_waiters);
-}
-
-bool writer_fail(struct audit_writer *w, int error)
-{
-    uint64_t now = now_ns();
-
-    if (!w->error && !w->clear_at)
-        w->failed_since = now;
-    w->error = error;
-    w->clear_at = 0;
-    w->retry_at = now + RETRY_NS;
-    publish_failed(w, (uint32_t)error);
-    return false;
-}
-
-static void damaged(struct audit_writer *w)
-{
-    w->damaged = true;
-    publish_failed(w, EUCLEAN);
-}
-
-/* A write went through after a failure. */
-void writer_recovered(struct audit_writer *w)
-{
-    if (!w->error || w->dead)
-        return;
-    w->note_error = w->error;
-    w->error = 0;
-    w->clear_at = now_ns() + CLEAR_NS;
-}
-
-/* Tells in the log that it could not be written for a while. */
-static void log_note(struct audit_writer *w)
-{
-    uint64_t dropped = atomic_load(&w->ring.shared->dropped);
-    char text[200];
-    struct audit_field fields[2] = {{AUDIT_T_KEY, "audit", 5}, {AUDIT_T_TEXT, text, 0}};
-    const struct audit_event event = {.op = AUDIT_WARNING, .fields = fields, .n_fields = 2};
-
-    (void)snprintf(text, sizeof(text),
-                   "the log could not be written for %" PRIu64 " ms (errno %d); %" PRIu64
-                   " events of that time are not recorded, their requests were answered EIO",
-                   w->note_ns / MS, w->note_error, dropped - w->dropped_told);
-    fields[1].len = strlen(text);
-    if (ring_try_log(&w->ring, &event) == AUDIT_NOT_LOGGED)
-        return; /* full: next round */
-    w->dropped_told = dropped;
-    w->note_error = 0;
-}
-
-/* `failed` stays up for a while after the failure, so that a request whose event was refused
- * cannot find it gone when it asks. */
-static void settle(struct audit_writer *w)
-{
-    struct ring_shared *s = w->ring.shared;
-
-    if (w->clear_at && now_ns() >= w->clear_at) {
-        w->note_ns = w->clear_at - CLEAR_NS - w->failed_since;
-        w->clear_at = 0;
-        if (!w->damaged)
-            atomic_store(&s->failed, 0);
-    }
-    if (w->note_error && !w->error && !w->clear_at)
-        log_note(w);
-    if (w->error || w->damaged) /* the shared word is not trusted to stay */
-        publish_failed(w, w->error ? (uint32_t)w->error : EUCLEAN);
 }
 
 /* ---- frames ---- */
@@ -208,9 +120,10 @@ static void frame_done(struct audit_writer *w, size_t len)
     ring_wipe(&w->ring, w->tail, w->cursor);
     w->tail = w->cursor;
     atomic_store(&s->tail, w->tail);
-    wake_all(&s->space_gen, &s->space_waiters);
+    ring_wake_all(&s->space_gen, &s->space_waiters);
     if (!w->unsynced)
-        w->sync_deadline = now_ns() + w->sync_ns;
+        w->sync_deadline =
+            (w->frame_records ? w->frame_deadline - w->seal_ns : now_ns()) + w->sync_ns;
     w->unsynced = true;
     w->sealed = false;
     w->frame_slots = w->frame_records = 0;
@@ -221,6 +134,8 @@ static bool frame_write(struct audit_writer *w)
 {
     size_t len = (size_t)(frame_end(w) - w->frame);
 
+    if (w->sent == 0 && !space_for_frame(w, len))
+        return false;
     while (w->sent < len) {
         ssize_t n = write(w->segment_fd, w->frame + w->sent, len - w->sent);
 
@@ -240,12 +155,12 @@ static bool rotate(struct audit_writer *w)
 {
     int error;
 
-    if (w->segment_bytes == 0 ||
+    if (w->segment_bytes == 0 || w->full ||
         w->segment_bytes + (size_t)(frame_end(w) - w->frame) <= w->segment_max)
         return true;
     if (!writer_sync(w)) /* the old one is complete on the disk before the new one begins */
         return false;
-    error = segment_create(w, w->segment + 1);
+    error = space_begin_segment(w, w->segment + 1);
     return error ? writer_fail(w, error) : true;
 }
 
@@ -279,16 +194,16 @@ bool writer_sync(struct audit_writer *w)
 
     if (!w->unsynced)
         return true;
-    if (fdatasync(w->segment_fd) || (w->segment_new && fsync(w->dir_fd))) {
-        w->dead = true;
-        return writer_fail(w, errno);
-    }
+    if (fdatasync(w->segment_fd) || (w->segment_new && fsync(w->dir_fd)))
+        return writer_dead(w, errno);
+    if (!health_check(w)) /* what nobody can find again is not on the disk */
+        return false;
     w->segment_new = false;
     w->unsynced = false;
     w->durable = w->tail;
     atomic_store(&w->ring.own_durable, w->durable);
     atomic_store(&s->durable, w->durable);
-    wake_all(&s->durable_gen, &s->durable_waiters);
+    ring_wake_all(&s->durable_gen, &s->durable_waiters);
     return true;
 }
 
@@ -338,7 +253,7 @@ static enum took take_record(struct audit_writer *w)
     ring_copy_out(&w->ring, w->cursor, 1, first);
     slots = 1u + first[AUDIT_R_EXT];
     if (!inside_claims(w, slots)) {
-        damaged(w);
+        writer_damaged(w);
         return take_lost(w, 1, "not in order before it was sealed");
     }
     if (!writer_room(w, slots))
@@ -346,7 +261,7 @@ static enum took take_record(struct audit_writer *w)
     memcpy(frame_end(w), first, AUDIT_SLOT);
     ring_copy_out(&w->ring, w->cursor + 1, slots - 1, frame_end(w) + AUDIT_SLOT);
     if (!record_acceptable(w, frame_end(w), slots)) { /* checked in the copy that is sealed */
-        damaged(w);
+        writer_damaged(w);
         return take_lost(w, slots, "not in order before it was sealed");
     }
     frame_count(w, slots);
@@ -367,7 +282,7 @@ static size_t hole_slots(struct audit_writer *w, uint64_t head)
         while (n < max && ring_word(&w->ring, w->cursor + n) == 0)
             n++;
     else
-        damaged(w);
+        writer_damaged(w);
     return (size_t)(n < max ? n : max);
 }
 
@@ -442,7 +357,7 @@ static void check_head(struct audit_writer *w)
 
     if (w->head_limit == UINT64_MAX && (head < w->cursor || head - w->tail > w->ring.n_slots)) {
         w->head_limit = w->tail + w->ring.n_slots;
-        damaged(w);
+        writer_damaged(w);
     }
 }
 
@@ -450,10 +365,9 @@ bool writer_step(struct audit_writer *w)
 {
     bool full;
 
-    if (w->dead)
+    if (!health_round(w))
         return false;
     check_head(w);
-    settle(w);
     do {
         if (w->sealed && !writer_seal(w, 0))
             return false;
@@ -515,7 +429,7 @@ static void sleep_until_work(struct audit_writer *w)
     unsigned ms = hole ? (unsigned)(HOLE_NS / MS) : IDLE_MS;
 
     if (w->error || w->dead) { /* nothing but time (or the end) helps */
-        ms = w->dead ? IDLE_MS : ms_until(w->retry_at, RETRY_NS / MS);
+        ms = w->dead ? IDLE_MS : ms_until(w->retry_at, IDLE_MS);
         if (!atomic_load(&w->stop) && ms)
             ring_futex_wait(&s->sleeping, RING_AWAKE, ms);
         return;

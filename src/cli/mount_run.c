@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/notice.h"
 #include "cli/session_record.h"
 #include "fuse/mountpoint.h"
 #include "fuse/serve.h"
@@ -20,6 +21,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,9 @@ struct mount_state {
     char first_key[192]; /* of the log, "NAME+ID+BASE64" */
     bool usable;         /* MOUNTED was seen */
     bool signalled;      /* ended by SIGINT, SIGTERM or SIGHUP */
+    /* The log cannot be written, and audit_full=unmount: set by the audit thread, the text before. */
+    char log_why[256];
+    atomic_bool log_failed;
 };
 
 /* ---- in the worker ---- */
@@ -151,11 +156,14 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
     tree_options.point_opened_ctx = state->ring;
     rc = tree_new(c, &tree_options, text, json, &tree, err);
     if (rc == 0) {
-        const struct serve_config config = {.tree = tree,
-                                            .ring = state->ring,
-                                            .channel = channel,
-                                            .threads = o->threads,
-                                            .exact = o->audit_exact};
+        const struct serve_config config = {
+            .tree = tree,
+            .ring = state->ring,
+            .channel = channel,
+            .threads = o->threads,
+            .exact = o->audit_exact,
+            .sync_each = o->audit_flush == AUDIT_FLUSH_ALWAYS,
+        };
 
         rc = serve_mount(&config, err);
     }
@@ -206,7 +214,7 @@ static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
     return mountpoint_mount(&options, &state->mp, out_fuse_fd, err);
 }
 
-static void on_mounted(void *ctx)
+static int on_mounted(void *ctx, struct vd_err *err)
 {
     struct mount_state *state = ctx;
     VD_AUTO(free) char *in_force = mountpoint_in_force(state->mp);
@@ -217,10 +225,14 @@ static void on_mounted(void *ctx)
     };
     const struct audit_event event = {.op = AUDIT_MOUNTED, .fields = fields, .n_fields = 2};
 
-    (void)audit_log(state->ring, &event);
+    int rc = audit_wait(state->ring, audit_log(state->ring, &event), err);
+
+    if (rc)
+        return rc;
     state->usable = true;
     if (state->run->ready)
         state->run->ready(state->run->ctx);
+    return 0;
 }
 
 static void on_unmount(void *ctx)
@@ -275,10 +287,30 @@ static int check_places(const struct mount_run *run, const char *audit_dir, stru
     return 0;
 }
 
+/* ---- the log's own troubles: called by the audit thread ---- */
+
+static void log_notice(void *ctx, const char *line)
+{
+    (void)ctx;
+    notice_print(line);
+}
+
+/* Ends the mount the way a signal does. */
+static void log_give_up(void *ctx, const char *why)
+{
+    struct mount_state *state = ctx;
+
+    (void)vd_text_copy(state->log_why, sizeof(state->log_why), why);
+    atomic_store(&state->log_failed, true);
+    (void)kill(getpid(), SIGTERM); /* held back until the supervisor looks for it */
+}
+
 static enum audit_close_reason close_reason(const struct mount_state *state, bool died, int rc)
 {
     if (died)
         return AUDIT_CLOSE_WORKER_DIED;
+    if (atomic_load(&state->log_failed))
+        return AUDIT_CLOSE_LOG_FULL;
     if (!state->usable || rc)
         return AUDIT_CLOSE_FAILED;
     return state->signalled ? AUDIT_CLOSE_SIGNAL : AUDIT_CLOSE_CLEAN;
@@ -302,9 +334,10 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
         .ctx = state,
     };
     struct vd_err close_err = VD_ERR_INIT;
-    bool died = false;
+    bool died = false, gave_up;
     int rc = proc_run(&config, &died, err), closed;
 
+    gave_up = !died && atomic_load(&state->log_failed);
     closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);
     /* A worker that ended well did so because the mount is gone: by umount, or by on_unmount.  What
      * stands there now is somebody else's.  A worker that died in service leaves a dead mount, so
@@ -314,7 +347,31 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
         *err = close_err;
         rc = closed;
     }
+    if (rc == 0 && gave_up)
+        rc = vd_fail(err, VD_EAUDIT, "audit log: %s; the mount was ended (audit_full=unmount)",
+                     state->log_why);
     return rc;
+}
+
+/* What the log promises in this session is part of it. */
+static uint64_t record_policy(struct mount_state *state)
+{
+    static const char *const full[] = {"eio", "block", "unmount"};
+    const struct options *o = state->run->options;
+    char text[128];
+    struct audit_field field = {AUDIT_T_TEXT, text, 0};
+    const struct audit_event event = {.op = AUDIT_POLICY, .fields = &field, .n_fields = 1};
+
+    (void)snprintf(text, sizeof(text), "audit_full=%s,audit_flush=", full[o->audit_full]);
+    field.len = strlen(text);
+    if (o->audit_flush == AUDIT_FLUSH_INTERVAL)
+        (void)snprintf(text + field.len, sizeof(text) - field.len, "interval:%u",
+                       o->audit_flush_s ? o->audit_flush_s : 1);
+    else
+        (void)snprintf(text + field.len, sizeof(text) - field.len, "%s",
+                       o->audit_flush == AUDIT_FLUSH_ALWAYS ? "always" : "critical");
+    field.len = strlen(text);
+    return audit_log(state->ring, &event);
 }
 
 /* The session header is sealed before the worker exists: nothing that evidence does to the worker can
@@ -328,6 +385,8 @@ static int record_session(struct mount_state *state, struct vd_err *err)
 
     if (rc)
         log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", why.msg);
+    if (seq != AUDIT_NOT_LOGGED)
+        seq = record_policy(state);
     return audit_wait(state->ring, seq, err);
 }
 
@@ -342,14 +401,23 @@ static void hold_signals(void)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing the log */
 }
 
 int mount_run(const struct mount_run *run, struct vd_err *err)
 {
     VD_AUTO(free) char *fallback = run->options->audit ? NULL : audit_default_dir();
     const char *dir = run->options->audit ? run->options->audit : fallback;
-    const struct audit_config config = {.dir = dir};
     struct mount_state state = {.run = run};
+    const struct audit_config config = {
+        .dir = dir,
+        .full = run->options->audit_full,
+        .flush = run->options->audit_flush,
+        .sync_ms = run->options->audit_flush_s * 1000,
+        .notice = log_notice,
+        .give_up = log_give_up,
+        .notice_ctx = &state,
+    };
     int rc;
 
     if (!dir)

@@ -111,6 +111,44 @@ static int set_audit(struct options *o, const char *value, struct vd_err *err)
     return set_string(&o->audit, value, err);
 }
 
+static int set_audit_full(struct options *o, const char *value, struct vd_err *err)
+{
+    if (strcmp(value, "eio") == 0)
+        o->audit_full = AUDIT_FULL_EIO;
+    else if (strcmp(value, "block") == 0)
+        o->audit_full = AUDIT_FULL_BLOCK;
+    else if (strcmp(value, "unmount") == 0)
+        o->audit_full = AUDIT_FULL_UNMOUNT;
+    else
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is none of eio, block, unmount", value);
+    return 0;
+}
+
+static int set_audit_flush(struct options *o, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = 0;
+
+    o->audit_flush_s = 0;
+    if (strcmp(value, "critical") == 0) {
+        o->audit_flush = AUDIT_FLUSH_CRITICAL;
+    } else if (strcmp(value, "always") == 0) {
+        o->audit_flush = AUDIT_FLUSH_ALWAYS;
+    } else if (strcmp(value, "interval") == 0) {
+        o->audit_flush = AUDIT_FLUSH_INTERVAL;
+    } else if (strncmp(value, "interval:", 9) == 0) {
+        o->audit_flush = AUDIT_FLUSH_INTERVAL;
+        rc = parse_number(value + 9, 10, 60, &n, err);
+        if (rc == 0 && n == 0)
+            rc = vd_fail(err, VD_EUSAGE, "at least 1 second is needed");
+        o->audit_flush_s = (unsigned)n;
+    } else {
+        rc = vd_fail(err, VD_EUSAGE, "\"%s\" is none of critical, interval[:SECONDS], always",
+                     value);
+    }
+    return rc;
+}
+
 static int set_evidence_id(struct options *o, const char *value, struct vd_err *err)
 {
     return set_string(&o->evidence_id, value, err);
@@ -268,6 +306,20 @@ static const struct option_row option_table[] = {
      "Writes that are refused are in the log, too: the superblock is rw, so that the kernel does "
      "not refuse them unseen, and the program refuses every one of them (EROFS). Without it the "
      "mount is ro on top of the program's refusals."},
+    {"audit_full", "eio|block|unmount", MOUNT, set_audit_full,
+     "What happens when the log's disk is full, after a warning when it gets low. eio (default): "
+     "every access is answered EIO until there is space again, without a new mount; only the "
+     "attributes of the root are still shown. block: accesses wait for space; whoever waits "
+     "can be killed, but does not freeze for suspend, and other failures than lack of space still "
+     "answer EIO. unmount: the mount is ended as soon as the log cannot be written, for whatever "
+     "reason; vdiskfs ends with exit status 6. In each case a reserve holds what was answered, "
+     "refused calls and the end of the log."},
+    {"audit_flush", "critical|interval[:SECONDS]|always", MOUNT, set_audit_flush,
+     "What a power failure may take from the log. interval (default): the last second, or up to "
+     "60. "
+     "always: nothing that was answered, each access waits for the disk. critical: what came since "
+     "the last critical record, at most a minute. Mounting, changed evidence, refused calls and "
+     "unreadable bytes always wait for the disk. A crash of the program loses nothing either way."},
     {"evidence_id", "TEXT", MOUNT, set_evidence_id, "Evidence number, for the log."},
     {"case_id", "TEXT", MOUNT, set_case_id, "Case number, for the log."},
     {"examiner", "TEXT", MOUNT, set_examiner, "Who works, for the log."},

@@ -23,6 +23,9 @@ struct options {
     /* the log */
     char *audit;
     bool audit_exact, audit_refused;
+    enum audit_full audit_full;
+    enum audit_flush audit_flush;
+    unsigned audit_flush_s; /* seconds of interval; 0 = default */
     char *evidence_id, *case_id, *examiner, *purpose, *witness;
     /* what is shown */
     bool has_uid, has_gid, has_umask, symlinks_raw;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Building audit events.  Which operations wait for the disk is decided here and nowhere else: what
- * was refused and what could not be read.
+ * Building audit events.  What was refused and what could not be read waits for the disk, and is
+ * recorded also when the disk is full: the log keeps a reserve for that.
  */
 #include "fuse/log.h"
 
@@ -18,12 +18,29 @@
 
 bool log_ready(const struct log *log)
 {
-    return !audit_failed(log->ring);
+    return audit_state(log->ring) == AUDIT_READY;
 }
 
-static bool is_critical(enum audit_op op)
+bool log_must_wait(const struct log *log, enum audit_op op)
 {
-    return op == AUDIT_REFUSED || op == AUDIT_IOERR;
+    enum audit_state state = audit_state(log->ring);
+
+    return state == AUDIT_BLOCKED || (state == AUDIT_WAITING && !audit_is_critical(op));
+}
+
+void log_wait(const struct log *log, unsigned timeout_ms)
+{
+    audit_wait_room(log->ring, timeout_ms);
+}
+
+/* Is `op` taken in the present state of the log? */
+static bool is_taken(const struct log *log, enum audit_op op)
+{
+    enum audit_state state = audit_state(log->ring);
+
+    if (state == AUDIT_RESERVED || state == AUDIT_WAITING)
+        return audit_is_critical(op);
+    return state == AUDIT_READY;
 }
 
 static void add_field(struct audit_field *fields, size_t *n, enum audit_tag tag, const char *text,
@@ -49,7 +66,7 @@ static bool put(struct log *log, const struct who_request *sender, const struct 
     };
     uint64_t seq;
 
-    if (audit_failed(log->ring))
+    if (!is_taken(log, event->op))
         return false;
     if (path)
         add_field(fields, &record.n_fields, AUDIT_T_PATH, path, path_len);
@@ -63,7 +80,7 @@ static bool put(struct log *log, const struct who_request *sender, const struct 
     seq = audit_log(log->ring, &record);
     if (seq == AUDIT_NOT_LOGGED)
         return false;
-    if (is_critical(event->op) && audit_wait(log->ring, seq, NULL) != 0)
+    if ((log->sync_each || audit_is_critical(event->op)) && audit_wait(log->ring, seq, NULL) != 0)
         return false;
     return !audit_failed(log->ring);
 }

@@ -19,6 +19,7 @@ struct log {
     struct audit_ring *ring; /* all borrowed */
     struct who *who;
     struct paths *paths;
+    bool sync_each; /* every record waits for the disk (audit_flush=always) */
 };
 
 /* One request and how it ended.  Zero-initialise; set what applies. */
@@ -31,11 +32,17 @@ struct log_event {
     const char *name, *key, *text; /* AUDIT_T_NAME, _KEY, _TEXT; NULL: without */
 };
 
-/* Can accesses be recorded at all?  False: answer EIO. */
+/* Can accesses be recorded now?  False: answer EIO, or wait (log_must_wait). */
 bool log_ready(const struct log *log);
 
-/* Puts the record into the ring.  REFUSED and IOERR also wait until it is on the disk.  false: the
- * log has failed, answer EIO. */
+/* Shall a request that is recorded as `op` wait for space (audit_full=block)?  Then log_wait sleeps,
+ * until something changed or `timeout_ms` are over. */
+bool log_must_wait(const struct log *log, enum audit_op op);
+void log_wait(const struct log *log, unsigned timeout_ms);
+
+/* Puts the record into the ring.  Critical ones (REFUSED, IOERR), or all with `sync_each`, also wait
+ * until they are on the disk.  While the disk is full only critical ones are taken.  false: not
+ * recorded, answer EIO. */
 bool log_put(struct log *log, const struct who_request *sender, const struct log_event *event);
 
 /* The IOERR record for `event`, whose evidence could not be read: `message` says what, where and

@@ -8,6 +8,9 @@
  * One thread at the start; whoever takes a request while no other thread waits for one starts the
  * next, up to the limit.  Threads are never ended early: starting them is what costs.  When a
  * thread cannot be started the others go on.
+ *
+ * A request that waits for space for the log (audit_full=block) does not count for the limit, and one
+ * thread more is there before it waits: the kernel tells that a caller was interrupted by a request.
  */
 #include "fuse/loop.h"
 
@@ -44,13 +47,20 @@ static void on_wake(int signal)
 
 static void *serve_requests(void *arg);
 
+static unsigned pool_limit(const struct pool *p)
+{
+    unsigned limit = p->max + atomic_load(&p->server->waiting);
+
+    return limit < LOOP_MAX_THREADS ? limit : LOOP_MAX_THREADS;
+}
+
 /* Starts one more thread if there may be one. */
 static int pool_grow(struct pool *p)
 {
     int rc = 0;
 
     (void)pthread_mutex_lock(&p->lock);
-    if (!p->stopping && p->n < p->max) {
+    if (!p->stopping && p->n < pool_limit(p)) {
         atomic_fetch_add(&p->running, 1);
         rc = pthread_create(&p->thread[p->n], NULL, serve_requests, p);
         if (rc == 0)
@@ -68,6 +78,15 @@ static bool is_forget(const struct fuse_buf *buf)
     const struct fuse_in_header *in = buf->mem;
 
     return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET;
+}
+
+/* A thread is about to wait for space. */
+static void keep_listening(void *ctx)
+{
+    struct pool *p = ctx;
+
+    if (atomic_load(&p->waiting) == 0)
+        (void)pool_grow(p);
 }
 
 static void *serve_requests(void *arg)
@@ -160,6 +179,8 @@ int loop_run(struct server *s, unsigned threads, int stop_fd, bool *out_stopped,
     p->server = s;
     p->session = s->session;
     p->max = threads;
+    s->will_wait = keep_listening;
+    s->will_wait_ctx = p;
     (void)pthread_mutex_init(&p->lock, NULL);
     if (pipe2(p->ended, O_CLOEXEC | O_NONBLOCK) != 0) {
         rc = errno;
@@ -175,6 +196,7 @@ int loop_run(struct server *s, unsigned threads, int stop_fd, bool *out_stopped,
         rc = atomic_load(&p->error);
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
+    s->will_wait = NULL;
     (void)close(p->ended[0]);
     (void)close(p->ended[1]);
     (void)pthread_mutex_destroy(&p->lock);

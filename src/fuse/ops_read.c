@@ -60,10 +60,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     int rc;
 
     (void)fi;
-    if (!log_ready(&s->log)) { /* do not even touch the evidence */
-        (void)fuse_reply_err(req, EIO);
+    if (!server_ready(req)) /* do not even touch the evidence */
         return;
-    }
     buf = buffers_get(&s->buffers, size);
     if (off < 0)
         rc = vd_fail(&err, VD_EUSAGE, "read at a negative offset");

@@ -148,6 +148,7 @@ int serve_mount(const struct serve_config *config, struct vd_err *err)
     if (s.background < MIN_BACKGROUND)
         s.background = MIN_BACKGROUND;
     s.log.ring = config->ring;
+    s.log.sync_each = config->sync_each;
     buffers_init(&s.buffers);
     rc = paths_new(&s.log.paths, err);
     if (!rc)

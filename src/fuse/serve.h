@@ -13,6 +13,7 @@ struct serve_config {
     struct proc_channel *channel;
     unsigned threads; /* 0 = default */
     bool exact;       /* audit_mode=exact: the kernel keeps neither contents nor names */
+    bool sync_each;   /* every answer waits until its record is on the disk */
 };
 
 /* Asks the supervisor for the mount, serves it until it is unmounted or the stop descriptor ends;

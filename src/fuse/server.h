@@ -23,6 +23,11 @@ struct server {
     struct log log;
     struct buffers buffers;
     struct fuse_session *session;
+    /* Requests that wait for space for the log, and what the loop does before one more does: somebody
+     * must go on listening, or nothing could be interrupted. */
+    atomic_uint waiting;
+    void (*will_wait)(void *ctx);
+    void *will_wait_ctx;
     unsigned background;  /* requests in flight that the kernel may keep in the background */
     bool exact;           /* audit_mode=exact: the kernel shall keep nothing */
     double timeout;       /* SERVER_TIMEOUT, exact: 0 */
@@ -43,6 +48,10 @@ static inline struct server *server_of(fuse_req_t req)
 
 /* The errno for a result of the tree about a node: an unknown number is ESTALE. */
 int server_errno(int rc);
+
+/* Can an access be recorded?  With audit_full=block waits until it can.  false: no, EIO (or EINTR)
+ * was answered, the handler is done.  For handlers that would otherwise touch the evidence first. */
+bool server_ready(fuse_req_t req);
 
 /* Records `event`; false: the log is not available and EIO was answered, the handler is done. */
 bool server_record(fuse_req_t req, const struct log_event *event);

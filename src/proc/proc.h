@@ -80,8 +80,8 @@ struct proc_config {
 
     /* Called in the supervisor on MOUNT: mounts and gives the descriptor.  NULL: not a mount. */
     int (*mount)(void *ctx, int *out_fuse_fd, struct vd_err *err);
-    /* Called on MOUNTED: the mount is usable (daemon mode lets the parent go). */
-    void (*mounted)(void *ctx);
+    /* Called on MOUNTED: the mount is usable (daemon mode lets the parent go).  An error ends it. */
+    int (*mounted)(void *ctx, struct vd_err *err);
     /* Called on SIGINT/SIGTERM/SIGHUP: unmounts. */
     void (*unmount)(void *ctx);
     void *ctx;

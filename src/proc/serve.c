@@ -84,10 +84,10 @@ static int log_evidence(struct supervisor *s, enum audit_op op, const struct pro
     vd_put_le64(mtime, (uint64_t)time_ns(id->mtime_sec, id->mtime_nsec));
     vd_put_le64(ctime, (uint64_t)time_ns(id->ctime_sec, id->ctime_nsec));
     seq = audit_log(s->config->ring, &event);
-    if (seq == AUDIT_NOT_LOGGED || audit_failed(s->config->ring))
+    if (seq == AUDIT_NOT_LOGGED || audit_state(s->config->ring) != AUDIT_READY)
         return vd_fail(err, VD_EAUDIT, "the audit log does not take the record of opening %s",
                        rq->u.name);
-    return 0;
+    return audit_is_critical(op) ? audit_wait(s->config->ring, seq, err) : 0;
 }
 
 /* The record of an opened file: once per file, and again when it is no longer what it was. */
@@ -234,6 +234,7 @@ static void answer_mount(struct supervisor *s, const struct proc_request *rq)
 static void answer_mounted(struct supervisor *s, const struct proc_request *rq)
 {
     struct vd_err err = VD_ERR_INIT;
+    int rc = 0;
 
     if (!s->has_mount || s->is_mounted) {
         send_error(s, rq->kind,
@@ -242,7 +243,11 @@ static void answer_mounted(struct supervisor *s, const struct proc_request *rq)
     }
     s->is_mounted = true;
     if (s->config->mounted)
-        s->config->mounted(s->config->ctx);
+        rc = s->config->mounted(s->config->ctx, &err);
+    if (rc) {
+        send_error(s, rq->kind, rc, &err);
+        return;
+    }
     (void)new_reply(s, rq->kind);
     send_reply(s, 0, -1);
 }

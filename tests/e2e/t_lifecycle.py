@@ -129,7 +129,7 @@ with Case("life") as case:
     if os.getuid() == 0:
         small = os.path.join(case.dir, "small")
         os.mkdir(small)
-        run("mount", "-t", "tmpfs", "-o", "size=20m", "none", small)
+        run("mount", "-t", "tmpfs", "-o", "size=40m", "none", small)
         run(VDISKFS, case.path(tip), case.mnt, "-o", f"audit={small},sandbox={SANDBOX}", stdin=subprocess.DEVNULL)
         fill = os.open(f"{small}/fill", os.O_WRONLY | os.O_CREAT)
         try:

@@ -361,9 +361,11 @@ static int fake_mount(void *ctx, int *out_fd, struct vd_err *err)
     return 0;
 }
 
-static void fake_mounted(void *ctx)
+static int fake_mounted(void *ctx, struct vd_err *err)
 {
+    (void)err;
     ++*(int *)ctx;
+    return 0;
 }
 
 static int w_mounts(struct proc_channel *ch, void *arg, struct vd_err *err)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- audit ---- */
 
@@ -16,6 +17,7 @@ struct audit_ring {
     size_t n, cap;
     uint64_t waited;
     atomic_bool broken;
+    atomic_int state; /* enum audit_state while not broken */
 };
 
 struct audit_ring *fake_ring_new(void)
@@ -36,6 +38,11 @@ void fake_ring_free(struct audit_ring *ring)
 void fake_ring_break(struct audit_ring *ring, bool broken)
 {
     atomic_store(&ring->broken, broken);
+}
+
+void fake_ring_set(struct audit_ring *ring, enum audit_state state)
+{
+    atomic_store(&ring->state, (int)state);
 }
 
 size_t fake_ring_count(struct audit_ring *ring)
@@ -175,6 +182,19 @@ int audit_wait(struct audit_ring *ring, uint64_t seq, struct vd_err *err)
 bool audit_failed(const struct audit_ring *ring)
 {
     return atomic_load(&ring->broken);
+}
+
+enum audit_state audit_state(const struct audit_ring *ring)
+{
+    return audit_failed(ring) ? AUDIT_FAILED : (enum audit_state)atomic_load(&ring->state);
+}
+
+void audit_wait_room(struct audit_ring *ring, unsigned timeout_ms)
+{
+    const struct timespec t = {0, 1000000L * (timeout_ms < 10 ? timeout_ms : 10)};
+
+    (void)ring;
+    (void)nanosleep(&t, NULL);
 }
 
 /* ---- channel ---- */

@@ -35,6 +35,8 @@ struct audit_ring *fake_ring_new(void);
 void fake_ring_free(struct audit_ring *ring);
 /* Makes audit_failed true. */
 void fake_ring_break(struct audit_ring *ring, bool broken);
+/* What audit_state answers while the ring is not broken. */
+void fake_ring_set(struct audit_ring *ring, enum audit_state state);
 size_t fake_ring_count(struct audit_ring *ring);
 /* Copy of record `i`. */
 struct fake_record fake_ring_at(struct audit_ring *ring, size_t i);

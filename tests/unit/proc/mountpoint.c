@@ -160,11 +160,13 @@ static int do_mount(void *ctx, int *out_fd, struct vd_err *err)
     return mountpoint_mount(&side->options, &side->mp, out_fd, err);
 }
 
-static void on_mounted(void *ctx)
+static int on_mounted(void *ctx, struct vd_err *err)
 {
     struct side *side = ctx;
 
+    (void)err;
     atomic_store(&side->s->ready, 1);
+    return 0;
 }
 
 static void on_unmount(void *ctx)

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A line for whoever watches a mount. */
+#ifndef VD_CLI_NOTICE_H
+#define VD_CLI_NOTICE_H
+
+/* Prints "vdiskfs: LINE" on standard error and sends it to the system log (daemon, warning), if they
+ * take it at once: never waits.  Any thread. */
+void notice_print(const char *line);
+
+#endif
