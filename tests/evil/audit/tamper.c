@@ -45,7 +45,22 @@ static size_t load(const char *session, const char *name, uint8_t *out)
     return n;
 }
 
-/* Frames of one, two and more records; with and without payload; then closed or not. */
+/* Two merged records: one range, and several. */
+static uint64_t log_merged(struct audit_ring *ring)
+{
+    uint64_t seq = 0;
+    unsigned i;
+
+    for (i = 0; i < 12; i++) {
+        const struct audit_event e = {
+            .op = AUDIT_READ, .obj = 1 + i / 6, .off = 4096 + (i < 6 ? 8 * i : i * i), .len = 8};
+
+        seq = audit_log(ring, &e);
+    }
+    return seq;
+}
+
+/* Frames of one, two and more records; with and without payload; merged reads; then closed or not. */
 static void make_session(char out[512], bool close)
 {
     static const char text[300] = "text";
@@ -59,6 +74,7 @@ static void make_session(char out[512], bool close)
     assert_ok(audit_open(&config, &w, &ring, &err));
     (void)snprintf(out, 512, "%s", audit_session_dir(w));
     assert_ok(audit_wait(ring, audit_log(ring, &open), &err));
+    assert_ok(audit_wait(ring, log_merged(ring), &err));
     for (i = 0; i < 6; i++) {
         const struct audit_event e = {
             .op = AUDIT_READ, .off = i, .fields = &field, .n_fields = i == 3};
@@ -137,7 +153,7 @@ static void untouched(void **state)
     assert_int_equal(verdict2(good, good_len, NULL, 0, &r), AUDIT_INTACT_CLOSED);
     assert_int_equal(r.frames, n_frames);
     assert_int_equal(r.bytes, good_len);
-    assert_int_equal(r.records, 8);
+    assert_int_equal(r.records, 10);
 }
 
 static void every_bit(void **state)
@@ -354,6 +370,44 @@ static void record_fields(void **state)
     bad[frame_at[n_frames - 1] + AUDIT_FRAME_HEADER + AUDIT_R_LEN] = 1;
     fix_record(bad + frame_at[n_frames - 1] + AUDIT_FRAME_HEADER);
     expect_tampered(bad, good_len, n_frames - 1, "lost");
+}
+
+/* Merged reads that cannot have been made, in a frame whose checksums are right. */
+static void merged_reads(void **state)
+{
+    static const struct {
+        size_t at;
+        uint8_t value;
+        const char *reason;
+    } cases[] = {
+        {AUDIT_SLOT + 4, 2, "no possible merging"},     /* count: no slot is saved */
+        {AUDIT_SLOT + 4, 7, "sequence number"},         /* the next record's */
+        {AUDIT_SLOT + 6, 1, "no possible merging"},     /* 65,542 */
+        {AUDIT_SLOT + 15, 0x80, "no possible merging"}, /* the last before the first */
+        {AUDIT_R_LEN, 5, "no possible merging"},
+        {AUDIT_R_FLAGS, AUDIT_F_MERGED | AUDIT_F_CUT, "no possible merging"},
+        {AUDIT_R_OP, AUDIT_OPEN, "no possible merging"},
+        {AUDIT_R_FLAGS, 0, "sequence number"},
+    };
+    size_t at = frame_at[1] + AUDIT_FRAME_HEADER, i;
+
+    (void)state;
+    assert_int_equal(good[at + AUDIT_R_FLAGS], AUDIT_F_MERGED);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(bad, good, good_len);
+        bad[at + cases[i].at] = cases[i].value;
+        fix_record(bad + at);
+        expect_tampered(bad, good_len, 1, cases[i].reason);
+    }
+    at += 2 * AUDIT_SLOT; /* the one with ranges */
+    assert_int_equal(good[at + AUDIT_SLOT + 24], AUDIT_T_RANGES);
+    memcpy(bad, good, good_len);
+    bad[at + AUDIT_SLOT + 28 + 16]++; /* begin of the second range */
+    fix_record(bad + at);
+    expect_tampered(bad, good_len, 2, "hash differs");
+    bad[at + AUDIT_SLOT + 28 + 8]++; /* another length of the first */
+    fix_record(bad + at);
+    expect_tampered(bad, good_len, 1, "no possible merging");
 }
 
 /* Content changed and every checksum of the frame right again: the next frame does not fit.  In the
@@ -597,6 +651,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(after_the_close, setup, teardown),
         cmocka_unit_test_setup_teardown(header_fields, setup, teardown),
         cmocka_unit_test_setup_teardown(record_fields, setup, teardown),
+        cmocka_unit_test_setup_teardown(merged_reads, setup, teardown),
         cmocka_unit_test_setup_teardown(the_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(segments, setup, teardown),
         cmocka_unit_test_setup_teardown(interrupted_write, setup, teardown),

@@ -4,11 +4,13 @@
  * named, and makes logs.
  *
  *     audit_verdict [--key KEY] [--anchor FILE] DIR…
- *     audit_verdict --make DIR [open|unsealed|idle|big|pages] [LAB-KEY-FILE]
+ *     audit_verdict --make DIR [open|unsealed|idle|big|pages|merged] [LAB-KEY-FILE]
  *     audit_verdict --recover SESSION      (appends a segment as a recovery does)
  *     audit_verdict --resign SESSION FRAME [keep]
  *                    (changes that frame; signs all from it on with new keys, which the frames then
  *                    name, or do not: keep)
+ *     audit_verdict --reseal SESSION       (a log whose records were changed: checksums, times, numbers
+ *                    of records and all that follows from them made right)
  *     audit_verdict --live DIR             (keeps a log open until its standard input ends)
  */
 #include "audit/audit.h"
@@ -80,24 +82,51 @@ static int fill_pages(struct audit_ring *ring)
     return audit_wait(ring, seq, &err) ? 1 : 0;
 }
 
+/* Merged reads of several shapes, and reads between them that were not merged. */
+static int fill_merged(struct audit_ring *ring)
+{
+    static const uint64_t ranges[] = {7, 0, 3, 90, 3, 20, 21, 40, 22, 60, 61, 1000};
+    const struct audit_event open = {.op = AUDIT_SESSION_OPEN}, look = {.op = AUDIT_GETATTR};
+    uint64_t i;
+
+    if (audit_wait(ring, audit_log(ring, &open), &err))
+        return 1;
+    for (i = 0; i < 6 + 12 + 12 + 150; i++) {
+        struct audit_event e = {.op = AUDIT_READ, .obj = 9, .proc = 4, .off = 512 * i, .len = 512};
+
+        if (i >= 6 && i < 18) /* here and there, one twice */
+            e.off = 512 * ranges[i - 6];
+        else if (i >= 18 && i < 30) /* of two objects by turns */
+            e.obj = i / 2 % 2;
+        else if (i >= 30)
+            e.off = 1024 * i;
+        if (i == 6 || i == 18 || i == 30)
+            (void)audit_log(ring, &look);
+        (void)audit_log(ring, &e);
+    }
+    return audit_wait(ring, audit_log(ring, &look), &err) ? 1 : 0;
+}
+
 static int make(const char *dir, const char *how, const char *lab_key)
 {
     bool idle = strcmp(how, "idle") == 0, leave = strcmp(how, "") != 0 && !idle;
     bool pages = strcmp(how, "pages") == 0;
-    const struct audit_config config = {.dir = dir,
-                                        .ring_bytes = 1,
-                                        .segment_bytes =
-                                            strcmp(how, "big") == 0 || pages ? 0 : 3000,
-                                        .epoch_records = pages ? 0 : 10,
-                                        .epoch_ms = idle ? 70 : 0,
-                                        .heartbeat_ms = idle ? 30 : 0,
-                                        .lab_key = lab_key};
+    const struct audit_config config = {
+        .dir = dir,
+        .ring_bytes = 1,
+        .segment_bytes = strcmp(how, "big") == 0 || strcmp(how, "merged") == 0 || pages ? 0 : 3000,
+        .epoch_records = pages ? 0 : 10,
+        .epoch_ms = idle ? 70 : 0,
+        .heartbeat_ms = idle ? 30 : 0,
+        .lab_key = lab_key};
     const struct timespec pause = {0, 300000000};
     struct audit_writer *w;
     struct audit_ring *ring;
 
     if (audit_open(&config, &w, &ring, &err) || (idle && audit_start(w, &err)) ||
-        (pages ? fill_pages(ring) : fill(ring, strcmp(how, "unsealed") == 0 ? 41 : 40)))
+        (strcmp(how, "merged") == 0 ? fill_merged(ring)
+         : pages                    ? fill_pages(ring)
+                                    : fill(ring, strcmp(how, "unsealed") == 0 ? 41 : 40)))
         return 1;
     if (idle)
         (void)nanosleep(&pause, NULL);
@@ -190,11 +219,36 @@ static int chain_begin(struct chain *c, const char *session)
     return c->sha ? 0 : 1;
 }
 
+/* Bytes of the record at `r`, the sequence numbers that it stands for, and its latest time. */
+static size_t record_size(const uint8_t *r, uint64_t *out_span, int64_t *out_last)
+{
+    size_t slots = 1u + r[AUDIT_R_EXT];
+    bool merged = r[AUDIT_R_FLAGS] & AUDIT_F_MERGED && slots > 1;
+
+    *out_span = merged ? vd_le32(r + AUDIT_SLOT + 4) : slots;
+    *out_last = (int64_t)vd_le64(merged ? r + AUDIT_SLOT + 8 : r + AUDIT_R_REAL);
+    return slots * AUDIT_SLOT;
+}
+
+/* The first sequence number after the frame. */
+static uint64_t frame_end(const uint8_t *f)
+{
+    uint64_t seq = vd_le64(f + AUDIT_H_FIRST_SEQ), span;
+    size_t at = AUDIT_FRAME_HEADER;
+    int64_t last;
+
+    while (at < vd_le32(f + AUDIT_H_LENGTH)) {
+        at += record_size(f + at, &span, &last);
+        seq += span;
+    }
+    return seq;
+}
+
 /* One frame with the records RECOVERED and SESSION_CLOSE after the last one of the log. */
 static void recovery_frame(const uint8_t *last, const struct chain *c, uint32_t segment,
                            const uint8_t *key, uint8_t out[AUDIT_FRAME_HEADER + 2 * AUDIT_SLOT])
 {
-    uint64_t seq = vd_le64(last + AUDIT_H_FIRST_SEQ) + vd_le32(last + AUDIT_H_SLOTS);
+    uint64_t seq = frame_end(last);
     const uint16_t op[2] = {AUDIT_RECOVERED, AUDIT_SESSION_CLOSE};
     unsigned i;
 
@@ -262,15 +316,55 @@ static int recover(const char *session)
     return rc;
 }
 
+/* Changes one record. */
+static void change_frame(uint8_t *f)
+{
+    f[AUDIT_FRAME_HEADER + AUDIT_R_MONO] ^= 1;
+    vd_put_le32(f + AUDIT_FRAME_HEADER + AUDIT_R_CRC,
+                vd_crc32c_without(f + AUDIT_FRAME_HEADER,
+                                  AUDIT_SLOT * (1u + f[AUDIT_FRAME_HEADER + AUDIT_R_EXT]),
+                                  AUDIT_R_CRC));
+}
+
+/* Makes right what follows from the records of a frame whose first number is *io_seq. */
+static void repair_frame(uint8_t *f, uint64_t *io_seq, uint64_t *io_total)
+{
+    size_t len = vd_le32(f + AUDIT_H_LENGTH), at = AUDIT_FRAME_HEADER, n;
+    uint32_t records = 0;
+    int64_t first = INT64_MAX, last = INT64_MIN, until;
+    uint64_t span;
+
+    vd_put_le64(f + AUDIT_H_FIRST_SEQ, *io_seq);
+    for (; at < len; at += n, records++, *io_seq += span) {
+        int64_t real = (int64_t)vd_le64(f + at + AUDIT_R_REAL);
+
+        n = record_size(f + at, &span, &until);
+        if (n > len - at)
+            n = len - at;
+        vd_put_le64(f + at + AUDIT_R_COMMIT, *io_seq + 1);
+        vd_put_le32(f + at + AUDIT_R_CRC, vd_crc32c_without(f + at, n, AUDIT_R_CRC));
+        first = real < first ? real : first;
+        last = until > last ? until : last;
+    }
+    *io_total += records;
+    vd_put_le32(f + AUDIT_H_SLOTS, (uint32_t)((len - AUDIT_FRAME_HEADER) / AUDIT_SLOT));
+    vd_put_le32(f + AUDIT_H_RECORDS, records);
+    vd_put_le64(f + AUDIT_H_TOTAL, *io_total);
+    vd_put_le64(f + AUDIT_H_T_FIRST, (uint64_t)first);
+    vd_put_le64(f + AUDIT_H_T_LAST, (uint64_t)last);
+}
+
 /* A log of one segment in which frame `from` was changed, and all from there on made right again:
- * chain, checksums, tree, and signatures of keys that nobody announced. */
-static int resign(const char *session, uint64_t from, bool keep_names)
+ * chain, checksums, tree, and signatures of keys that nobody announced.  `repair`: it was changed
+ * already. */
+static int resign(const char *session, uint64_t from, bool keep_names, bool repair)
 {
     static uint8_t log[MAX_FILE];
     static char notes[MAX_FILE], out[MAX_FILE];
     struct note_signer *keys[MAX_EPOCH] = {0};
     size_t len = load(session, "000000.vlog", log), notes_len = load(session, "checkpoints", notes);
     size_t at, n, note_at = 0, out_len = 0;
+    uint64_t seq = 0, total = 0;
     struct chain c;
     int rc = chain_begin(&c, session);
 
@@ -282,13 +376,10 @@ static int resign(const char *session, uint64_t from, bool keep_names)
         struct note_checkpoint checkpoint;
         struct note note;
 
-        if (c.tree.size == from) {
-            f[AUDIT_FRAME_HEADER + AUDIT_R_MONO] ^= 1;
-            vd_put_le32(f + AUDIT_FRAME_HEADER + AUDIT_R_CRC,
-                        vd_crc32c_without(f + AUDIT_FRAME_HEADER,
-                                          AUDIT_SLOT * (1u + f[AUDIT_FRAME_HEADER + AUDIT_R_EXT]),
-                                          AUDIT_R_CRC));
-        }
+        if (repair)
+            repair_frame(f, &seq, &total);
+        else if (c.tree.size == from)
+            change_frame(f);
         memcpy(f + AUDIT_H_PREV, c.leaf, sizeof(c.leaf));
         if (c.tree.size >= from && !keep_names) {
             memcpy(f + AUDIT_H_KEY, note_signer_key(keys[epoch])->bytes, NOTE_PUBLIC_SIZE);
@@ -346,7 +437,9 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "--recover") == 0)
         return recover(argv[2]);
     if (argc > 3 && strcmp(argv[1], "--resign") == 0)
-        return resign(argv[2], strtoull(argv[3], NULL, 10), argc > 4);
+        return resign(argv[2], strtoull(argv[3], NULL, 10), argc > 4, false);
+    if (argc > 2 && strcmp(argv[1], "--reseal") == 0)
+        return resign(argv[2], 0, false, true);
     for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
         if (strcmp(argv[i], "--key") == 0) {
             options.key = argv[i + 1];

@@ -89,6 +89,16 @@ static void make_note(struct repair *r, const struct note_signer *signer, struct
     r->n_notes++;
 }
 
+/* A merged read's latest time and number of reads, where it has them. */
+static uint64_t merged_span(const uint8_t *rec, size_t len, int64_t *io_last)
+{
+    if (!(rec[AUDIT_R_FLAGS] & AUDIT_F_MERGED) || len == AUDIT_SLOT)
+        return len / AUDIT_SLOT;
+    if ((int64_t)vd_le64(rec + AUDIT_SLOT + 8) > *io_last)
+        *io_last = (int64_t)vd_le64(rec + AUDIT_SLOT + 8);
+    return vd_le32(rec + AUDIT_SLOT + 4);
+}
+
 /* Numbers and checksums of one frame whose length is plausible. */
 static void repair_frame(uint8_t *f, size_t len, struct repair *r)
 {
@@ -123,13 +133,13 @@ static void repair_frame(uint8_t *f, size_t len, struct repair *r)
             rec[AUDIT_R_OP] = 1;
         vd_put_le64(rec + AUDIT_R_COMMIT, seq + 1);
         vd_put_le32(rec + AUDIT_R_CRC, vd_crc32c_without(rec, n, AUDIT_R_CRC));
-        seq += n / AUDIT_SLOT;
         first = records == 0 || t < first ? t : first;
         last = records == 0 || t > last ? t : last;
+        seq += merged_span(rec, n, &last);
     }
     vd_put_le64(f + AUDIT_H_FRAME_NO, r->frame_no++);
     vd_put_le64(f + AUDIT_H_FIRST_SEQ, r->seq);
-    vd_put_le32(f + AUDIT_H_SLOTS, (uint32_t)(seq - r->seq));
+    vd_put_le32(f + AUDIT_H_SLOTS, (uint32_t)((len - AUDIT_FRAME_HEADER) / AUDIT_SLOT));
     vd_put_le32(f + AUDIT_H_RECORDS, (uint32_t)records);
     r->total += records;
     vd_put_le64(f + AUDIT_H_TOTAL, r->total);

@@ -7,6 +7,7 @@
 #include "testlib.h"
 
 #include "audit/audit.h"
+#include "audit/merge.h"
 #include "audit/ring.h"
 #include "audit/verify.h"
 #include "base/bytes.h"
@@ -83,6 +84,9 @@ struct producer {
     uint64_t id, count;
 };
 
+/* Bytes that the producers "read": 0, or 1 so that their records can be merged. */
+static uint64_t read_len;
+
 /* Record number `off` of thread `obj`, with payloads of changing length. */
 static void *produce(void *arg)
 {
@@ -92,8 +96,12 @@ static void *produce(void *arg)
 
     for (i = 1; i <= p->count; i++) {
         const struct audit_field field = {AUDIT_T_TEXT, text, (size_t)(i * 7 % sizeof(text))};
-        const struct audit_event e = {
-            .op = AUDIT_READ, .obj = p->id, .off = i, .fields = &field, .n_fields = i % 50 == 0};
+        const struct audit_event e = {.op = AUDIT_READ,
+                                      .obj = p->id,
+                                      .off = i,
+                                      .len = read_len,
+                                      .fields = &field,
+                                      .n_fields = i % 50 == 0};
 
         if (audit_log(ring, &e) == AUDIT_NOT_LOGGED)
             break;
@@ -132,24 +140,29 @@ static pid_t fork_worker(uint64_t count)
 
 struct census {
     uint64_t last[THREADS + 1];
-    uint64_t records, lost, warnings;
+    uint64_t records, merged, lost, warnings; /* merged: reads that have no record of their own */
     bool disorder;
 };
 
 static int count_record(void *ctx, const struct audit_seen *seen, struct vd_err *e)
 {
     struct census *c = ctx;
-    uint64_t id = vd_le64(seen->bytes + AUDIT_R_OBJ), n = vd_le64(seen->bytes + AUDIT_R_OFF);
-    uint16_t op = vd_le16(seen->bytes + AUDIT_R_OP);
+    struct audit_record r;
+    struct audit_merged m;
 
-    (void)e;
+    if (audit_record_decode(seen->bytes, seen->len, &r, e))
+        return -VD_ECORRUPT;
     c->records++;
-    c->lost += op == AUDIT_LOST;
-    c->warnings += op == AUDIT_WARNING;
-    if (op != AUDIT_READ || id == 0 || id > THREADS)
+    c->lost += r.op == AUDIT_LOST;
+    c->warnings += r.op == AUDIT_WARNING;
+    if (r.op != AUDIT_READ || r.obj == 0 || r.obj > THREADS)
         return 0;
-    c->disorder = c->disorder || n != c->last[id] + 1; /* present once, in order, none missing */
-    c->last[id] = n;
+    /* present once, in order, none missing */
+    (void)audit_record_merged(&r, &m);
+    c->disorder = c->disorder || r.off != c->last[r.obj] + 1 || m.n_ranges > 1 ||
+                  (m.count > 1 && r.len != m.count);
+    c->last[r.obj] += m.count;
+    c->merged += m.count - 1;
     return 0;
 }
 
@@ -180,7 +193,8 @@ static void two_processes(size_t ring_bytes)
     census(&c, &r);
     assert_int_equal(r.verdict, AUDIT_INTACT_CLOSED);
     assert_int_equal(r.lost, 0);
-    assert_int_equal(c.records, MILLION / THREADS * THREADS + 2);
+    assert_int_equal(c.records + c.merged, MILLION / THREADS * THREADS + 2);
+    assert_true(read_len ? c.merged > MILLION / 4 : c.merged == 0);
     for (i = 1; i <= THREADS; i++)
         assert_int_equal(c.last[i], MILLION / THREADS);
 }
@@ -195,6 +209,14 @@ static void usual_ring(void **state)
 {
     (void)state;
     two_processes(0);
+}
+
+static void merging(void **state)
+{
+    (void)state;
+    read_len = 1;
+    two_processes(1);
+    read_len = 0;
 }
 
 /* A worker's handle in this process: the path without the lock, with the writer in view of
@@ -437,6 +459,7 @@ static void supervisor_killed_while_sealing(void **state)
         pid_t supervisor;
 
         open_session(1 << 20);
+        read_len = (uint64_t)round % 2; /* every other time with merging */
         supervisor = fork();
         assert_true(supervisor >= 0);
         if (supervisor == 0) {
@@ -463,8 +486,9 @@ static void supervisor_killed_while_sealing(void **state)
         for (i = 5; i <= THREADS; i++)
             sum += atomic_load(&acked[i]);
         assert_true(r.verdict == AUDIT_TORN_TAIL || r.verdict == AUDIT_INTACT_OPEN);
-        assert_int_equal(r.records + r.unsealed, sum + 1);
+        assert_int_equal(r.records + c.merged + r.unsealed, sum + 1);
     }
+    read_len = 0;
 }
 
 /* Size of the log: garbage must not make it grow without end. */
@@ -529,25 +553,23 @@ static void hostile_worker(void **state)
 }
 
 /* A record that only the supervisor may write, forged by the worker. */
-static void forged_close(void **state)
+static void forge(const struct audit_event *event)
 {
-    const struct audit_event close = {.op = AUDIT_SESSION_CLOSE};
     struct audit_report r;
     struct census c;
     pid_t pid;
 
-    (void)state;
     open_session(1);
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         audit_forget_writer(writer);
-        (void)audit_log(ring, &close);
+        (void)audit_log(ring, event);
         _exit(0);
     }
     assert_ok(audit_start(writer, &err));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    nap_us(300000);
+    nap_us(200000);
     assert_true(audit_failed(ring)); /* access stops */
     assert_ok(audit_close(writer, AUDIT_CLOSE_WORKER_DIED, &err));
     census(&c, &r);
@@ -555,11 +577,32 @@ static void forged_close(void **state)
     assert_int_equal(c.lost, 1);
 }
 
+static void forged(void **state)
+{
+    static const uint8_t span[] = {200, 0,    0,   0,   0,   0,   0,   0,   0,   0,
+                                   0,   0x7f, 255, 255, 255, 255, 255, 255, 255, 255};
+    const struct audit_field field = {AUDIT_T_SPAN, span, sizeof(span)};
+    const struct audit_event events[] = {
+        {.op = AUDIT_SESSION_CLOSE},
+        {.op = AUDIT_LOST, .len = 1},
+        {.op = AUDIT_RECOVERED},
+        {.op = AUDIT_READ, .flags = AUDIT_F_RECOVERED},
+        /* would take 200 numbers */
+        {.op = AUDIT_READ, .flags = AUDIT_F_MERGED, .len = 200, .fields = &field, .n_fields = 1},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        forge(&events[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(smallest_ring, setup, teardown),
         cmocka_unit_test_setup_teardown(usual_ring, setup, teardown),
+        cmocka_unit_test_setup_teardown(merging, setup, teardown),
         cmocka_unit_test_setup_teardown(two_handles, setup, teardown),
         cmocka_unit_test_setup_teardown(worker_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(holes, setup, teardown),
@@ -567,7 +610,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(supervisor_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(supervisor_killed_while_sealing, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_worker, setup, teardown),
-        cmocka_unit_test_setup_teardown(forged_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(forged, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,7 @@ static void log_something(void)
                                        {AUDIT_T_MTIME, "\xff\xff\xff\xff\xff\xff\xff\xff", 8},
                                        {250, "new", 3},
                                        {250, "er", 2}};
+    uint64_t i;
 
     put(AUDIT_SESSION_OPEN, 0, 0, 0, 0, 0, session, 2);
     put(AUDIT_EVIDENCE, 0, 0, 0, 0, 0, hash, 4);
@@ -69,6 +70,10 @@ static void log_something(void)
     put(AUDIT_OPEN, UINT64_C(0xffffffffffffffff), 0, 0, 7, 0, open, 1);
     put(AUDIT_READ, UINT64_C(0xffffffffffffffff), 4096, 512, 7, 0, NULL, 0);
     put(AUDIT_REFUSED, 1, 0, 0, 8, -30, NULL, 0); /* a process that nobody introduced */
+    for (i = 0; i < 4; i++)
+        put(AUDIT_READ, UINT64_C(0xffffffffffffffff), 8192 * i, 512 * i + 512, 0, 0, NULL, 0);
+    for (i = 0; i < 3; i++)
+        put(AUDIT_READ, UINT64_C(0xffffffffffffffff), 1000 * i, 1000, 7, 0, NULL, 0);
     put((enum audit_op)999, 0, 0, 0, 0, -5, NULL, 0);
 }
 
@@ -145,7 +150,7 @@ static void text(void **state)
 {
     (void)state;
     assert_int_equal(run("show", path, NULL, NULL), 0);
-    assert_int_equal(lines(), 11); /* one for each record, whatever names contain */
+    assert_int_equal(lines(), 13); /* one for each record, whatever names contain */
     has("Z seq=0 frame=0 SESSION_OPEN result=OK");
     has("examiner=\"Ada \\\"L.\\\"\"");
     has("command_line=\"vdiskfs\\x00a b\"");
@@ -158,6 +163,9 @@ static void text(void **state)
     has("READ result=OK proc=7 pid=1234 comm=cat uid=1000 exe=/bin/cat "
         "obj=18446744073709551615 path=\"p1/fs/a file\" off=4096 len=512\n");
     has("REFUSED result=EROFS proc=8 obj=1 path=\"\" ");
+    has(" off=0 len=3000 flags=merged reads=3 until=20");
+    has(" off=0 len=5120 flags=merged reads=4 until=20");
+    has("Z ranges=0+512,8192+1024,16384+1536,24576+2048\n");
     has("OP999 result=EIO");
     has("SESSION_CLOSE result=OK obj=0 off=0 len=0 text=clean\n");
 }
@@ -185,21 +193,31 @@ static void json(void **state)
             assert_string_equal(json_string_value(json_object_get(o, "op")), "READ");
             assert_true(json_number_value(json_object_get(o, "off")) == 4096);
         }
+        if (n == 9) {
+            const json_t *last = json_array_get(json_object_get(o, "ranges"), 3);
+
+            assert_true(json_number_value(json_object_get(o, "reads")) == 4);
+            assert_int_equal(json_array_size(json_object_get(o, "ranges")), 4);
+            assert_true(json_number_value(json_array_get(last, 0)) == 24576);
+            assert_true(json_number_value(json_array_get(last, 1)) == 2048);
+            assert_true(json_number_value(json_object_get(o, "until_boot_ns")) >=
+                        json_number_value(json_object_get(o, "boot_ns")));
+        }
         json_decref(o);
         n++;
     }
-    assert_int_equal(n, 11);
+    assert_int_equal(n, 13);
 }
 
 static void filters(void **state)
 {
     (void)state;
     assert_int_equal(run("show", "--op=read", path, NULL), 0);
-    assert_int_equal(lines(), 1);
+    assert_int_equal(lines(), 3);
     assert_int_equal(run("show", "--pid=1234", path, NULL), 0);
-    assert_int_equal(lines(), 6);
+    assert_int_equal(lines(), 7);
     assert_int_equal(run("show", "--path=/p1/", path, NULL), 0);
-    assert_int_equal(lines(), 2);
+    assert_int_equal(lines(), 4);
     assert_int_equal(run("show", "--path=p1/fs/a", path, NULL), 0);
     assert_int_equal(lines(), 0); /* "a file" is not beneath "a" */
     assert_int_equal(run("show", "--op=FLY", path, NULL), VD_EXIT_USAGE);
@@ -243,14 +261,14 @@ static void verify_words(void **state)
     (void)state;
     assert_int_equal(run("verify", path, NULL, NULL), 0);
     assert_int_equal(strncmp(output, "INTACT closed\n", 14), 0);
-    has("11 records in 2 frames");
+    has("13 records in 2 frames");
     has("last leaf  ");
     (void)snprintf(segment, sizeof(segment), "%s/000000.vlog", path);
     assert_int_equal(run("verify", segment, NULL, NULL), 0);
     assert_int_equal(run("verify", "--json", path, NULL), 0);
     o = json_loads(output, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(o, "verdict")), "INTACT closed");
-    assert_int_equal(json_integer_value(json_object_get(o, "records")), 11);
+    assert_int_equal(json_integer_value(json_object_get(o, "records")), 13);
     json_decref(o);
 
     assert_int_equal(chmod(segment, 0600), 0);
