@@ -90,6 +90,7 @@ enum audit_ring_field {
     AUDIT_W_SLOT = 6,     /* u16 AUDIT_SLOT */
     AUDIT_W_SLOTS = 8,    /* u64 number of slots, a power of two */
     AUDIT_W_SESSION = 16, /* 16 bytes, UUID of the session */
+    AUDIT_W_MOUNT = 32,   /* u32 major, u32 minor of the mount's device; 0, 0: not yet mounted */
     AUDIT_W_STATE = 64    /* working state from here */
 };
 

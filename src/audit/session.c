@@ -10,6 +10,7 @@
  */
 #include "audit/record.h"
 #include "audit/writer.h"
+#include "base/bytes.h"
 #include "base/range.h"
 
 #include <errno.h>
@@ -374,6 +375,14 @@ void audit_first_key(const struct audit_writer *writer, char out[192])
 {
     _Static_assert(NOTE_KEY_TEXT <= 192, "room for a key");
     note_key_text(note_signer_key(writer->signer), out);
+}
+
+void audit_note_mount(struct audit_writer *w, uint32_t major, uint32_t minor)
+{
+    uint8_t *fixed = w->ring.shared->fixed;
+
+    vd_put_le32(fixed + AUDIT_W_MOUNT, major);
+    vd_put_le32(fixed + AUDIT_W_MOUNT + 4, minor);
 }
 
 void audit_forget_writer(struct audit_writer *w)

@@ -639,6 +639,22 @@ int audit_verify(const char *path, const struct audit_verify_options *options, a
     return rc;
 }
 
+bool audit_is_live(const char *path, uint64_t *out_mount)
+{
+    struct walk w = {.dir_fd = -1, .only_fd = -1};
+    bool is_dir, live = false;
+
+    if (open_path(&w, path, &is_dir) == 0 && w.dir_fd >= 0)
+        live = ring_is_live(w.dir_fd);
+    if (live)
+        *out_mount = ring_mount(w.dir_fd);
+    if (w.only_fd >= 0)
+        (void)close(w.only_fd);
+    if (w.dir_fd >= 0)
+        (void)close(w.dir_fd);
+    return live;
+}
+
 const char *audit_verdict_text(enum audit_verdict verdict)
 {
     static const char *const text[] = {"INTACT closed", "INTACT open", "TORN TAIL", "TAMPERED"};

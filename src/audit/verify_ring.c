@@ -62,6 +62,16 @@ static bool read_fully(int fd, uint8_t *buf, size_t len, uint64_t off)
     return true;
 }
 
+uint64_t ring_mount(int dir_fd)
+{
+    VD_AUTO(fd) int fd = open_ring_file(dir_fd);
+    uint8_t h[AUDIT_W_STATE];
+
+    if (fd < 0 || !read_fully(fd, h, sizeof(h), 0))
+        return 0;
+    return (uint64_t)vd_le32(h + AUDIT_W_MOUNT) << 32 | vd_le32(h + AUDIT_W_MOUNT + 4);
+}
+
 /* Why the ring cannot be used, or NULL. */
 static const char *header_check(struct ring_file *f, const struct audit_report *report)
 {

@@ -7,6 +7,8 @@
 
 /* Is a supervisor writing the log whose directory is `dir_fd`? */
 bool ring_is_live(int dir_fd);
+/* Device of its mount, major << 32 | minor; 0: none yet, or it cannot be told. */
+uint64_t ring_mount(int dir_fd);
 
 /* Sets has_ring, unsealed and unfinished of `report`, counting from sequence number `seq`.  A ring
  * that cannot be used (another session's, damaged) sets `reason` and leaves has_ring false.

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/audit_verbs.h"
 #include "cli/command.h"
+#include "fuse/mountinfo.h"
 #include "vdiskfs/exit_codes.h"
 
 #include <errno.h>
@@ -15,10 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEY_FILE_MAX ((size_t)4096)
 #define ANCHORS_MAX  ((size_t)16 << 20)
+
+#define CLOSE_WAIT_S  10 /* sealing and syncing takes this long on a very busy disk only */
+#define CLOSE_POLL_NS 5000000
 
 static void uuid_text(const uint8_t u[16], char out[37])
 {
@@ -214,21 +219,60 @@ static int read_key(const char *given, char **out, struct vd_err *err)
     return *out ? 0 : vd_fail(err, VD_ENOMEM, "out of memory");
 }
 
+/* ---- a log that is being closed ---- */
+
+static bool is_device(const struct mountinfo *m, const void *ctx)
+{
+    const uint64_t *device = ctx;
+
+    return m->major == *device >> 32 && m->minor == (uint32_t)*device;
+}
+
+/* Is there a mount with this device, in this mount namespace or (a FUSE connection has the minor
+ * number as its name) in another?  When that cannot be told there is: waiting would be for nothing. */
+static bool is_mounted(uint64_t device)
+{
+    char path[64];
+    struct mountinfo m;
+    int rc = mountinfo_find(is_device, &device, &m, NULL);
+
+    if (rc == 0)
+        mountinfo_clear(&m);
+    (void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%" PRIu32, (uint32_t)device);
+    return rc != -VD_ENOENT || access(path, F_OK) == 0;
+}
+
+/* umount(8) returns when the kernel let go of the mount; the program behind it then still closes its
+ * log.  Who verifies in that moment means the closed log. */
+static void await_close(const char *path)
+{
+    const struct timespec pause = {0, CLOSE_POLL_NS};
+    uint64_t device = 0;
+    struct timespec t;
+    time_t end;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    end = t.tv_sec + CLOSE_WAIT_S;
+    while (t.tv_sec < end && audit_is_live(path, &device) && device && !is_mounted(device)) {
+        (void)nanosleep(&pause, NULL);
+        (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    }
+}
+
 /* What the command line says.  Borrowed from argv. */
 struct verify_args {
     const char *path;
     const char *key, *anchor; /* what was kept elsewhere; may be NULL */
-    bool json;
+    bool json, no_wait;
 };
 
 /* 0, or an exit code + 1 when the program is to end here. */
 static int parse_args(int argc, char **argv, struct verify_args *out)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"key", required_argument, NULL, 'k'},
-                                            {"anchor", required_argument, NULL, 'a'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},         {"key", required_argument, NULL, 'k'},
+        {"anchor", required_argument, NULL, 'a'}, {"no-wait", no_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
@@ -236,6 +280,8 @@ static int parse_args(int argc, char **argv, struct verify_args *out)
             return audit_usage() + 1;
         if (c == 'j')
             out->json = true;
+        else if (c == 'w')
+            out->no_wait = true;
         else if (c == 'k')
             out->key = optarg;
         else if (c == 'a')
@@ -264,6 +310,8 @@ int audit_verb_verify(int argc, char **argv)
         rc = read_text(args.anchor, ANCHORS_MAX, &anchors, &err);
     options.key = key;
     options.anchors = anchors;
+    if (rc == 0 && !args.no_wait)
+        await_close(args.path);
     if (rc == 0)
         rc = audit_verify(args.path, &options, NULL, NULL, &r, &err);
     if (rc == 0 && args.json)

@@ -13,7 +13,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "Usage: vdiskctl audit verify [--json] [--key KEY|FILE] [--anchor FILE] PATH\n"
+    "Usage: vdiskctl audit verify [--json] [--no-wait] [--key KEY|FILE] [--anchor FILE] PATH\n"
     "       vdiskctl audit show [--json] [--op OP] [--path PREFIX] [--pid PID] PATH\n"
     "PATH is the directory of a session, or its file 000000.vlog.\n"
     "\n"
@@ -31,6 +31,9 @@ static const char usage[] =
     "laboratory's\n"
     "                  key that must have signed; NAME+ID+BASE64, or a file that begins with it\n"
     "  --anchor FILE   checkpoints of the log (signed notes) that were copied in time\n"
+    "After an unmounting the log is closed within moments; verify waits for that, up to 10 "
+    "seconds.\n"
+    "  --no-wait       the verdict on what is there now\n"
     "\n"
     "show prints one line for each record that verify counts, and ends at the first bad frame.\n"
     "  --op OP        only this operation (READ, OPEN, REFUSED, ...)\n"

@@ -216,14 +216,15 @@ void help_man_vdiskctl(FILE *out)
         "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
         "nothing that exists is replaced.");
     man_verb(
-        out, "audit verify [--json] [--key KEY|FILE] [--anchor FILE] LOG",
+        out, "audit verify [--json] [--no-wait] [--key KEY|FILE] [--anchor FILE] LOG",
         "Checks a log (a session directory or a segment file) and its signed checkpoints: INTACT "
         "closed, INTACT open (in use, a crash, a recovery), TORN TAIL, or TAMPERED with the frame "
         "concerned. --key: the first key, as vdiskfs shows it when it mounts, or the "
         "laboratory's key (NAME+ID+BASE64, or a file that begins with it); only with it can "
         "be seen that a log was written anew as a whole. --anchor: checkpoints that were "
         "copied elsewhere in time; only with them can be seen that the end of a log that was not "
-        "closed was cut off.");
+        "closed was cut off. A log whose mount is gone but which is still being closed is waited "
+        "for, up to 10 seconds; not so with --no-wait.");
     man_verb(
         out, "audit show [--json] [--op OP] [--path PREFIX] [--pid PID] LOG",
         "Prints the records of a log, one per line: all, or those of one operation (READ, OPEN, "

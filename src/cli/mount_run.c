@@ -211,7 +211,14 @@ static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
         .see_refused = o->audit_refused,
     };
 
-    return mountpoint_mount(&options, &state->mp, out_fuse_fd, err);
+    uint32_t major, minor;
+    int rc = mountpoint_mount(&options, &state->mp, out_fuse_fd, err);
+
+    if (rc)
+        return rc;
+    mountpoint_device(state->mp, &major, &minor);
+    audit_note_mount(state->audit, major, minor);
+    return 0;
 }
 
 static int on_mounted(void *ctx, struct vd_err *err)

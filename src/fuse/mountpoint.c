@@ -395,6 +395,12 @@ void mountpoint_unmount(struct mountpoint *mp)
         mp->gone = true;
 }
 
+void mountpoint_device(const struct mountpoint *mp, uint32_t *out_major, uint32_t *out_minor)
+{
+    *out_major = mp->major;
+    *out_minor = mp->minor;
+}
+
 char *mountpoint_in_force(const struct mountpoint *mp)
 {
     struct vd_str text = VD_STR_INIT;

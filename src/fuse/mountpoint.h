@@ -23,6 +23,8 @@ int mountpoint_mount(const struct mountpoint_options *options, struct mountpoint
 
 /* Unmounts if it is still mounted (lazily when busy).  Safe to call twice. */
 void mountpoint_unmount(struct mountpoint *mp);
+/* Device of the mount's files, as stat(2) and mountinfo name it. */
+void mountpoint_device(const struct mountpoint *mp, uint32_t *out_major, uint32_t *out_minor);
 /* The options in force, as /proc/self/mountinfo has them; caller frees, NULL when unknown. */
 char *mountpoint_in_force(const struct mountpoint *mp);
 /* `keep_dead`: leave the (dead) mount in place, so that nobody takes an empty directory for the
