@@ -117,6 +117,8 @@ enum audit_op {
     AUDIT_RECOVERED =
         12,          /* first record after a crash: OFF = first sequence number recovered, LEN =
                              records recovered, TEXT = by whom and what was found */
+    AUDIT_EVIDENCE_HASH = 13, /* hash_inputs: NAME, identity fields when it began, LEN = size, OFF =
+                                 bytes hashed; RESULT 0: SHA256, else TEXT = why there is none */
     AUDIT_PROC = 16, /* OFF = process id to be used in PROC of later records; PID, …, EXE */
     /* accesses; OBJ = node, PATH = where in the mount */
     AUDIT_LOOKUP = 32, /* OBJ = directory, NAME; OFF = node found */
@@ -189,7 +191,11 @@ enum audit_tag {
     AUDIT_T_WITNESS = 45,
     AUDIT_T_PREVIOUS = 46, /* previous session in this directory: "UUID FRAMES LEAF-HASH-IN-HEX" */
     AUDIT_T_MODE = 47, /* audit mode in force: "requests" or "exact", then "+refused" or nothing */
-    AUDIT_T_PREVIOUS_NOTE = 48 /* last checkpoint of that session, the whole signed note */
+    AUDIT_T_PREVIOUS_NOTE = 48, /* last checkpoint of that session, the whole signed note */
+    AUDIT_T_ORGANISATION = 49,
+    AUDIT_T_AUTHORITY = 50,
+    AUDIT_T_LOCATION = 51,
+    AUDIT_T_CHANGES = 52 /* made to the evidence before, by whom and why; "none" */
 };
 
 /* How a session ended; RESULT of the close record is 0 for CLEAN, else this number negated. */

@@ -165,6 +165,9 @@ void audit_note_mount(struct audit_writer *writer, uint32_t major, uint32_t mino
  * know that the log is this one.  Valid until audit_start; `out` has 192 bytes. */
 void audit_first_key(const struct audit_writer *writer, char out[192]);
 
+/* The same of the laboratory's key, "" when there is none. */
+void audit_lab_key(const struct audit_writer *writer, char out[192]);
+
 /* Room for the text of AUDIT_T_PREVIOUS: UUID, frames, leaf hash, NUL. */
 #define AUDIT_PREVIOUS_TEXT (36 + 1 + 20 + 1 + 64 + 1)
 

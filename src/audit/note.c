@@ -202,14 +202,22 @@ int note_signer_new(const char *name, struct note_signer **out, struct vd_err *e
 static int read_key_file(const char *path, uint8_t *buf, size_t size, size_t *out_len,
                          struct vd_err *err)
 {
-    VD_AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    VD_AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
     struct stat st;
     ssize_t n = 0;
 
+    if (fd < 0 && errno == ELOOP)
+        return vd_fail(err, VD_EUSAGE, "%s: a symbolic link; name the key itself", path);
     if (fd < 0 || fstat(fd, &st))
         return vd_fail_errno(err, VD_EUSAGE, errno, "%s", path);
     if (!S_ISREG(st.st_mode))
         return vd_fail(err, VD_EUSAGE, "%s: not a regular file", path);
+    if (st.st_mode & 077) /* a key that others can read proves nothing */
+        return vd_fail(err, VD_EUSAGE, "%s: others may use this private key (mode %04o): chmod 600",
+                       path, (unsigned)st.st_mode & 07777);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return vd_fail(err, VD_EUSAGE, "%s: this private key belongs to user %u", path,
+                       (unsigned)st.st_uid);
     *out_len = 0;
     while (*out_len < size && (n = read(fd, buf + *out_len, size - *out_len)) > 0)
         *out_len += (size_t)n;

@@ -47,7 +47,8 @@ int note_key_decode(const char *text, struct note_key *out, struct vd_err *err);
  * of core dumps, and wiped by note_signer_free. */
 struct note_signer;
 int note_signer_new(const char *name, struct note_signer **out, struct vd_err *err);
-/* From a file with an Ed25519 private key (PEM, PKCS #8, not encrypted). */
+/* From a file with an Ed25519 private key (PEM, PKCS #8, not encrypted): a regular file, no link, that
+ * nobody but its owner (this user or root) can read.  VD_EUSAGE. */
 int note_signer_load(const char *path, const char *name, struct note_signer **out,
                      struct vd_err *err);
 const struct note_key *note_signer_key(const struct note_signer *signer);

@@ -385,6 +385,13 @@ void audit_note_mount(struct audit_writer *w, uint32_t major, uint32_t minor)
     vd_put_le32(fixed + AUDIT_W_MOUNT + 4, minor);
 }
 
+void audit_lab_key(const struct audit_writer *writer, char out[192])
+{
+    out[0] = '\0';
+    if (writer->lab)
+        note_key_text(note_signer_key(writer->lab), out);
+}
+
 void audit_forget_writer(struct audit_writer *w)
 {
     w->ring.worker = true;

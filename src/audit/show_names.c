@@ -21,6 +21,7 @@ static const struct {
     {AUDIT_POLICY, "POLICY"},
     {AUDIT_LOST, "LOST"},
     {AUDIT_RECOVERED, "RECOVERED"},
+    {AUDIT_EVIDENCE_HASH, "EVIDENCE_HASH"},
     {AUDIT_PROC, "PROC"},
     {AUDIT_LOOKUP, "LOOKUP"},
     {AUDIT_GETATTR, "GETATTR"},
@@ -83,6 +84,10 @@ static const struct {
     {AUDIT_T_PREVIOUS, AUDIT_KIND_TEXT, "previous"},
     {AUDIT_T_MODE, AUDIT_KIND_TEXT, "mode"},
     {AUDIT_T_PREVIOUS_NOTE, AUDIT_KIND_TEXT, "previous_note"},
+    {AUDIT_T_ORGANISATION, AUDIT_KIND_TEXT, "organisation"},
+    {AUDIT_T_AUTHORITY, AUDIT_KIND_TEXT, "authority"},
+    {AUDIT_T_LOCATION, AUDIT_KIND_TEXT, "location"},
+    {AUDIT_T_CHANGES, AUDIT_KIND_TEXT, "changes"},
 };
 
 const char *audit_op_name(unsigned op)

@@ -5,6 +5,7 @@
  */
 #include "audit/verify_notes.h"
 
+#include "audit/note_line.h"
 #include "base/bytes.h"
 
 #include <errno.h>
@@ -232,35 +233,95 @@ static int compare_size(const void *a, const void *b)
     return (x->size > y->size) - (x->size < y->size);
 }
 
+/* Where anchors are taken from. */
+struct anchor_text {
+    const char *text;
+    size_t len, pos;
+    size_t lines; /* lines of a log with a checkpoint; other lines of it are passed over */
+    size_t foreign;
+};
+
+/* The next line, which holds a checkpoint in one line, or is foreign. */
+static int next_line(struct anchor_text *t, char *buf, struct note *note,
+                     struct note_checkpoint *checkpoint, bool *out_found, struct vd_err *err)
+{
+    const char *line = t->text + t->pos, *stop = memchr(line, '\n', t->len - t->pos);
+    size_t len = stop ? (size_t)(stop - line) : t->len - t->pos;
+    int found = note_from_line(line, len, buf);
+
+    t->pos += len + (stop != NULL);
+    *out_found = found > 0;
+    if (found > 0 && decode(buf, strlen(buf), note, checkpoint)) {
+        t->lines++;
+        return 0;
+    }
+    if (found)
+        return vd_fail(err, VD_EUSAGE, "the anchors, line at byte %zu: part of a checkpoint only",
+                       (size_t)(line - t->text));
+    /* Part of a note is not the line of another program. */
+    t->foreign++;
+    if ((len >= strlen(AUDIT_ORIGIN) && memcmp(line, AUDIT_ORIGIN, strlen(AUDIT_ORIGIN)) == 0) ||
+        (len >= 3 && memcmp(line, "\xe2\x80\x94", 3) == 0))
+        return vd_fail(err, VD_EUSAGE,
+                       "the anchors are no signed notes of a log: part of one at byte %zu",
+                       (size_t)(line - t->text));
+    return 0;
+}
+
+/* The next anchor, if there is one at this place. */
+static int next_anchor(struct anchor_text *t, struct note_checkpoint *checkpoint, bool *out_found,
+                       struct vd_err *err)
+{
+    char buf[NOTE_MAX + 1];
+    size_t left = t->len - t->pos;
+    struct note note;
+
+    if (left > NOTE_MAX + 4) /* no further: a log of lines is looked at line by line */
+        left = NOTE_MAX + 4;
+    *out_found = decode(t->text + t->pos, left, &note, checkpoint);
+    if (!*out_found)
+        return next_line(t, buf, &note, checkpoint, out_found, err);
+    t->pos += note.len;
+    t->pos += strspn(t->text + t->pos, "\r\n");
+    return 0;
+}
+
+static int anchors_add(struct anchors *anchors, const struct note_checkpoint *checkpoint,
+                       struct vd_err *err)
+{
+    struct note_checkpoint *v = anchors->v;
+
+    if ((anchors->n & (anchors->n - 1)) == 0) { /* full at each power of two */
+        v = realloc(v, (anchors->n ? 2 * anchors->n : 1) * sizeof(*v));
+        if (!v)
+            return vd_fail(err, VD_ENOMEM, "out of memory");
+        anchors->v = v;
+    }
+    v[anchors->n++] = *checkpoint;
+    return 0;
+}
+
 int anchors_decode(const char *text, size_t len, const char *origin, struct anchors *out,
                    struct vd_err *err)
 {
-    size_t pos = 0, others = 0;
+    struct anchor_text t = {.text = text, .len = len};
+    struct note_checkpoint checkpoint;
+    size_t others = 0;
+    bool found = false;
     int rc = 0;
 
     *out = (struct anchors){0};
-    while (pos < len && rc == 0) {
-        struct note_checkpoint checkpoint, *v;
-        struct note note;
-
-        if (!decode(text + pos, len - pos, &note, &checkpoint)) {
-            rc = vd_fail(err, VD_EUSAGE, "the anchors are no signed notes of a log");
-            break;
-        }
-        pos += note.len;
-        pos += strspn(text + pos, "\r\n");
-        if (!origin || strcmp(checkpoint.origin, origin) != 0) {
-            others++;
+    while (t.pos < t.len && rc == 0) {
+        rc = next_anchor(&t, &checkpoint, &found, err);
+        if (rc || !found)
             continue;
-        }
-        v = realloc(out->v, (out->n + 1) * sizeof(*v));
-        if (!v) {
-            rc = vd_fail(err, VD_ENOMEM, "out of memory");
-            break;
-        }
-        v[out->n++] = checkpoint;
-        out->v = v;
+        if (!origin || strcmp(checkpoint.origin, origin) != 0)
+            others++;
+        else
+            rc = anchors_add(out, &checkpoint, err);
     }
+    if (rc == 0 && t.foreign && !t.lines)
+        rc = vd_fail(err, VD_EUSAGE, "the anchors are no signed notes of a log");
     if (rc == 0 && (origin ? out->n : others) == 0)
         rc = vd_fail(err, VD_EUSAGE, "no anchor of %s is there (%zu of other logs)",
                      origin ? origin : "a log", others);
@@ -268,9 +329,8 @@ int anchors_decode(const char *text, size_t len, const char *origin, struct anch
         anchors_clear(out);
         return rc;
     }
-    if (out->n == 0)
-        return 0;
-    qsort(out->v, out->n, sizeof(*out->v), compare_size);
+    if (out->n)
+        qsort(out->v, out->n, sizeof(*out->v), compare_size);
     return 0;
 }
 

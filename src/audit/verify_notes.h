@@ -36,9 +36,10 @@ struct anchors {
     size_t n, next;
 };
 
-/* Takes the notes of `text` whose origin is `origin`; notes of other logs are passed over.  `origin`
- * NULL: only checks that they are notes, and takes none.  VD_EUSAGE: none is of this log, or the text
- * is no list of notes. */
+/* Takes the notes of `text` whose origin is `origin`; notes of other logs are passed over.  The text
+ * is signed notes, or lines of a log some of which hold a checkpoint (note_line.h), or both.
+ * `origin` NULL: only checks that notes are there, and takes none.  VD_EUSAGE: none is of this log,
+ * one is not whole, or the text is neither. */
 int anchors_decode(const char *text, size_t len, const char *origin, struct anchors *out,
                    struct vd_err *err);
 void anchors_clear(struct anchors *anchors);

@@ -51,12 +51,14 @@ static void announce(void *ctx)
 }
 
 /* Whoever notes the key down can prove later that the log is this one. */
-static void show_log_key(void *ctx, const char *key)
+static void show_log_key(void *ctx, const char *key, const char *lab_key)
 {
     const struct readiness *ready = ctx;
+    int fd = ready->saved_stderr >= 0 ? ready->saved_stderr : STDERR_FILENO;
 
-    (void)dprintf(ready->saved_stderr >= 0 ? ready->saved_stderr : STDERR_FILENO,
-                  "audit log key: %s\n", key);
+    (void)dprintf(fd, "audit log key: %s\n", key);
+    if (lab_key[0])
+        (void)dprintf(fd, "laboratory key: %s\n", lab_key);
 }
 
 /* Before the fork of the worker: whoever called us may wait for the end of our output (a pipe), and
@@ -124,7 +126,7 @@ static int parse_arguments(int argc, char **argv, struct command_line *out, stru
         return vd_fail(err, VD_EUSAGE, "an IMAGE and a MOUNTPOINT are needed; see vdiskfs --help");
     out->image = argv[optind];
     out->mountpoint = argv[optind + 1];
-    return 0;
+    return options_complete(&out->options, err);
 }
 
 /* Does a mount lie there whose program is gone?  stat(2) may be answered from the kernel's cache;
@@ -170,6 +172,7 @@ static int run(const struct command_line *line, int argc, char **argv, struct re
             .options = &line->options,
             .image = &image,
             .mountpoint = mountpoint,
+            .foreground = line->foreground,
             .argc = argc,
             .argv = argv,
             .ready = announce,

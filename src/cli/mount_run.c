@@ -11,8 +11,11 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/mount_anchors.h"
+#include "cli/mount_watch.h"
 #include "cli/notice.h"
 #include "cli/session_record.h"
+#include "fuse/mountinfo.h"
 #include "fuse/mountpoint.h"
 #include "fuse/serve.h"
 #include "tree/snapshots.h"
@@ -35,7 +38,11 @@ struct mount_state {
     struct audit_writer *audit;
     struct audit_ring *ring;
     struct mountpoint *mp;
+    struct audit_anchors *anchors; /* NULL: none */
+    struct mount_say say;
+    struct mount_watch watch;
     char first_key[192]; /* of the log, "NAME+ID+BASE64" */
+    char lab_key[192];   /* likewise, or "" */
     bool usable;         /* MOUNTED was seen */
     bool signalled;      /* ended by SIGINT, SIGTERM or SIGHUP */
     /* The log cannot be written, and audit_full=unmount: set by the audit thread, the text before. */
@@ -224,7 +231,7 @@ static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
 static int on_mounted(void *ctx, struct vd_err *err)
 {
     struct mount_state *state = ctx;
-    VD_AUTO(free) char *in_force = mountpoint_in_force(state->mp);
+    const char *in_force = mount_watch_start(&state->watch, state->mp);
     const char *text = in_force ? in_force : "";
     const struct audit_field fields[] = {
         {AUDIT_T_PATH, state->run->mountpoint, strlen(state->run->mountpoint)},
@@ -240,6 +247,20 @@ static int on_mounted(void *ctx, struct vd_err *err)
     if (state->run->ready)
         state->run->ready(state->run->ctx);
     return 0;
+}
+
+static int on_forked(void *ctx, struct vd_err *err)
+{
+    struct mount_state *state = ctx;
+
+    return state->anchors ? audit_anchors_start(state->anchors, state->ring, err) : 0;
+}
+
+static void on_tick(void *ctx)
+{
+    struct mount_state *state = ctx;
+
+    mount_watch_look(&state->watch, state->mp, state->ring, &state->say);
 }
 
 static void on_unmount(void *ctx)
@@ -270,28 +291,41 @@ static char *existing_part(const char *path)
     return NULL;
 }
 
-static int check_places(const struct mount_run *run, const char *audit_dir, struct vd_err *err)
+/* Nothing that is written may land among the evidence, or beneath the mount. */
+static int check_place(const struct mount_run *run, const char *option, const char *path,
+                       struct vd_err *err)
 {
-    VD_AUTO(free) char *real = existing_part(audit_dir);
+    VD_AUTO(free) char *real = existing_part(path);
     unsigned i;
 
-    if (path_is_below(run->image->dir, run->mountpoint))
-        return vd_fail(err, VD_EUSAGE, "mount point %s: it would hide the evidence itself",
-                       run->mountpoint);
     if (!real)
-        return vd_fail(err, VD_EAUDIT, "option \"audit\": %s cannot be resolved", audit_dir);
+        return vd_fail(err, VD_EAUDIT, "option \"%s\": %s cannot be resolved", option, path);
     if (path_is_below(real, run->mountpoint))
-        return vd_fail(err, VD_EUSAGE, "option \"audit\": %s lies below the mount point", real);
+        return vd_fail(err, VD_EUSAGE, "option \"%s\": %s lies below the mount point", option,
+                       real);
     for (i = 0; i < run->image->n_dirs; i++) {
         VD_AUTO(free) char *dir = realpath(run->image->dirs[i], NULL);
 
         if (dir && path_is_below(real, dir))
             return vd_fail(err, VD_EUSAGE,
-                           "option \"audit\": %s lies in the evidence directory %s: nothing is "
+                           "option \"%s\": %s lies in the evidence directory %s: nothing is "
                            "written there",
-                           real, dir);
+                           option, real, dir);
     }
     return 0;
+}
+
+static int check_places(const struct mount_run *run, const char *audit_dir, struct vd_err *err)
+{
+    int rc;
+
+    if (path_is_below(run->image->dir, run->mountpoint))
+        return vd_fail(err, VD_EUSAGE, "mount point %s: it would hide the evidence itself",
+                       run->mountpoint);
+    rc = check_place(run, "audit", audit_dir, err);
+    if (rc == 0 && run->options->anchor_dir)
+        rc = check_place(run, "anchor_dir", run->options->anchor_dir, err);
+    return rc;
 }
 
 /* ---- the log's own troubles: called by the audit thread ---- */
@@ -326,6 +360,7 @@ static enum audit_close_reason close_reason(const struct mount_state *state, boo
 static int run_pair(struct mount_state *state, struct vd_err *err)
 {
     const struct image_path *image = state->run->image;
+    VD_AUTO(fd) int watch_fd = mountinfo_watch();
     const struct proc_config config = {
         .dirs = image->dirs,
         .n_dirs = image->n_dirs,
@@ -337,6 +372,9 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
         .ring = state->ring,
         .mount = do_mount,
         .mounted = on_mounted,
+        .forked = on_forked,
+        .tick = on_tick,
+        .watch_fd = watch_fd,
         .unmount = on_unmount,
         .ctx = state,
     };
@@ -345,7 +383,9 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
     int rc = proc_run(&config, &died, err), closed;
 
     gave_up = !died && atomic_load(&state->log_failed);
+    audit_anchors_sum_up(state->anchors);
     closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);
+    audit_anchors_end(vd_take(&state->anchors));
     /* A worker that ended well did so because the mount is gone: by umount, or by on_unmount.  What
      * stands there now is somebody else's.  A worker that died in service leaves a dead mount, so
      * that nobody takes an empty directory for the evidence. */
@@ -392,6 +432,8 @@ static int record_session(struct mount_state *state, struct vd_err *err)
 
     if (rc)
         log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", why.msg);
+    if (state->lab_key[0])
+        log_fact(state->ring, "audit", VD_FACT_INFO, "laboratory key", state->lab_key);
     if (seq != AUDIT_NOT_LOGGED)
         seq = record_policy(state);
     return audit_wait(state->ring, seq, err);
@@ -401,6 +443,7 @@ static int record_session(struct mount_state *state, struct vd_err *err)
  * not end the program with an open log. */
 static void hold_signals(void)
 {
+    struct sigaction child = {.sa_handler = SIG_DFL};
     sigset_t set;
 
     (void)sigemptyset(&set);
@@ -409,15 +452,53 @@ static void hold_signals(void)
     (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing the log */
+    /* Whoever started the program may ignore SIGCHLD; then children vanish without a status. */
+    (void)sigaction(SIGCHLD, &child, NULL);
+}
+
+static int open_anchors(struct mount_state *state, struct vd_err *err)
+{
+    bool same_disk = false;
+    int rc;
+
+    if (!state->anchors)
+        return 0;
+    rc = audit_anchors_open(state->anchors, audit_session_id(state->audit),
+                            audit_session_dir(state->audit), &same_disk, err);
+    if (rc == 0 && same_disk)
+        log_fact(state->ring, "anchor", VD_FACT_WARNING, "anchor_dir",
+                 "the directory is on the same file system as the log");
+    return rc;
+}
+
+/* The log is open. */
+static int run_session(struct mount_state *state, struct vd_err *err)
+{
+    const struct mount_run *run = state->run;
+    int rc;
+
+    audit_first_key(state->audit, state->first_key);
+    audit_lab_key(state->audit, state->lab_key);
+    hold_signals();
+    rc = record_session(state, err);
+    if (rc == 0)
+        rc = open_anchors(state, err);
+    if (rc) {
+        (void)audit_close(state->audit, AUDIT_CLOSE_FAILED, NULL);
+        return rc;
+    }
+    if (run->log_key)
+        run->log_key(run->ctx, state->first_key, state->lab_key);
+    return run_pair(state, err);
 }
 
 int mount_run(const struct mount_run *run, struct vd_err *err)
 {
     VD_AUTO(free) char *fallback = run->options->audit ? NULL : audit_default_dir();
-    const char *dir = run->options->audit ? run->options->audit : fallback;
-    struct mount_state state = {.run = run};
-    const struct audit_config config = {
-        .dir = dir,
+    struct mount_state state = {.run = run, .say = {.foreground = run->foreground}};
+    struct audit_config config = {
+        .dir = run->options->audit ? run->options->audit : fallback,
+        .lab_key = run->options->audit_key,
         .full = run->options->audit_full,
         .flush = run->options->audit_flush,
         .sync_ms = run->options->audit_flush_s * 1000,
@@ -427,21 +508,20 @@ int mount_run(const struct mount_run *run, struct vd_err *err)
     };
     int rc;
 
-    if (!dir)
+    if (!config.dir)
         return vd_fail(err, VD_EAUDIT, "no directory for the log: set audit=DIR");
-    rc = check_places(run, dir, err);
+    rc = check_places(run, config.dir, err);
+    if (rc == 0)
+        rc = mount_anchors_new(run->options, &state.say, &state.anchors, err);
+    if (state.anchors) {
+        config.anchor = audit_anchors_take;
+        config.anchor_ctx = state.anchors;
+    }
     if (rc == 0)
         rc = audit_open(&config, &state.audit, &state.ring, err);
-    if (rc)
-        return rc;
-    audit_first_key(state.audit, state.first_key);
-    hold_signals();
-    rc = record_session(&state, err);
-    if (rc) {
-        (void)audit_close(state.audit, AUDIT_CLOSE_FAILED, NULL);
-        return rc;
-    }
-    if (run->log_key)
-        run->log_key(run->ctx, state.first_key);
-    return run_pair(&state, err);
+    if (rc == 0)
+        rc = run_session(&state, err);
+    audit_anchors_end(state.anchors);
+    mount_watch_clear(&state.watch);
+    return rc;
 }

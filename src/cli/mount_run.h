@@ -9,13 +9,14 @@ struct mount_run {
     const struct options *options;
     const struct image_path *image;
     const char *mountpoint; /* absolute, resolved */
+    bool foreground;        /* messages go to standard error, else to syslog */
     int argc;               /* the command line, for the log */
     char **argv;
     /* Called when the mount is usable (daemon mode lets the caller's shell go).  May be NULL. */
     void (*ready)(void *ctx);
     /* Called with the first key of the log ("NAME+ID+BASE64") once the session is recorded: whoever
-     * mounts should get to see it.  May be NULL. */
-    void (*log_key)(void *ctx, const char *key);
+     * mounts should get to see it; and with the laboratory's public key, or "".  May be NULL. */
+    void (*log_key)(void *ctx, const char *key, const char *lab_key);
     void *ctx; /* of both */
 };
 

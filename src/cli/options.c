@@ -149,29 +149,88 @@ static int set_audit_flush(struct options *o, const char *value, struct vd_err *
     return rc;
 }
 
-static int set_evidence_id(struct options *o, const char *value, struct vd_err *err)
+#define CUSTODY_SETTER(name, field)                                                                \
+    static int set_##name(struct options *o, const char *value, struct vd_err *err)                \
+    {                                                                                              \
+        return custody_set(&o->custody, field, value, err);                                        \
+    }
+
+CUSTODY_SETTER(evidence_id, CUSTODY_EVIDENCE_ID)
+CUSTODY_SETTER(case_id, CUSTODY_CASE_ID)
+CUSTODY_SETTER(examiner, CUSTODY_EXAMINER)
+CUSTODY_SETTER(organisation, CUSTODY_ORGANISATION)
+CUSTODY_SETTER(purpose, CUSTODY_PURPOSE)
+CUSTODY_SETTER(authority, CUSTODY_AUTHORITY)
+CUSTODY_SETTER(location, CUSTODY_LOCATION)
+CUSTODY_SETTER(witness, CUSTODY_WITNESS)
+CUSTODY_SETTER(changes, CUSTODY_CHANGES)
+
+static int set_path(char **slot, const char *value, struct vd_err *err)
 {
-    return set_string(&o->evidence_id, value, err);
+    return value[0] ? set_string(slot, value, err) : vd_fail(err, VD_EUSAGE, "an empty value");
 }
 
-static int set_case_id(struct options *o, const char *value, struct vd_err *err)
+static int set_case_file(struct options *o, const char *value, struct vd_err *err)
 {
-    return set_string(&o->case_id, value, err);
+    return set_path(&o->case_file, value, err);
 }
 
-static int set_examiner(struct options *o, const char *value, struct vd_err *err)
+static int set_audit_key(struct options *o, const char *value, struct vd_err *err)
 {
-    return set_string(&o->examiner, value, err);
+    return set_path(&o->audit_key, value, err);
 }
 
-static int set_purpose(struct options *o, const char *value, struct vd_err *err)
+static int set_anchor_log(struct options *o, const char *value, struct vd_err *err)
 {
-    return set_string(&o->purpose, value, err);
+    if (strcmp(value, "every") == 0)
+        o->anchor_log = OPTIONS_ANCHOR_EVERY;
+    else if (strcmp(value, "minute") == 0)
+        o->anchor_log = OPTIONS_ANCHOR_MINUTE;
+    else if (strcmp(value, "off") == 0)
+        o->anchor_log = OPTIONS_ANCHOR_OFF;
+    else
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is none of every, minute, off", value);
+    return 0;
 }
 
-static int set_witness(struct options *o, const char *value, struct vd_err *err)
+static int set_anchor_cmd(struct options *o, const char *value, struct vd_err *err)
 {
-    return set_string(&o->witness, value, err);
+    return set_path(&o->anchor_cmd, value, err);
+}
+
+static int set_anchor_dir(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_path(&o->anchor_dir, value, err);
+}
+
+/* From 1 second to one day. */
+static int set_seconds(unsigned *out, const char *value, struct vd_err *err)
+{
+    unsigned long n = 0;
+    int rc = parse_number(value, 10, 86400, &n, err);
+
+    if (rc == 0 && n == 0)
+        return vd_fail(err, VD_EUSAGE, "at least 1 second is needed");
+    *out = (unsigned)n;
+    return rc;
+}
+
+static int set_anchor_interval(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_seconds(&o->anchor_interval, value, err);
+}
+
+static int set_anchor_timeout(struct options *o, const char *value, struct vd_err *err)
+{
+    return set_seconds(&o->anchor_timeout, value, err);
+}
+
+static int set_hash_inputs(struct options *o, const char *value, struct vd_err *err)
+{
+    if (strcmp(value, "none") != 0 && strcmp(value, "sha256") != 0)
+        return vd_fail(err, VD_EUSAGE, "\"%s\" is neither none nor sha256", value);
+    o->hash_inputs = strcmp(value, "sha256") == 0;
+    return 0;
 }
 
 static int set_audit_mode(struct options *o, const char *value, struct vd_err *err)
@@ -320,11 +379,55 @@ static const struct option_row option_table[] = {
      "always: nothing that was answered, each access waits for the disk. critical: what came since "
      "the last critical record, at most a minute. Mounting, changed evidence, refused calls and "
      "unreadable bytes always wait for the disk. A crash of the program loses nothing either way."},
+    {"audit_key", "FILE", MOUNT, set_audit_key,
+     "A laboratory's private key (Ed25519, PEM, not encrypted, readable by its owner alone): it "
+     "signs the first checkpoint, so that audit verify --key with its public key shows that the "
+     "log "
+     "is the laboratory's. Make one with: openssl genpkey -algorithm ed25519 -out FILE. The public "
+     "key is shown when the mount begins."},
+    {"anchor_log", "every|minute|off", MOUNT, set_anchor_log,
+     "Checkpoints of the log as lines on standard error (in the foreground) or in the system log: "
+     "every one (default; of several within a second the newest, which covers the others), one a "
+     "minute, or none. The last one comes in any case but off. audit verify --anchor reads them."},
+    {"anchor_cmd", "COMMAND", MOUNT, set_anchor_cmd,
+     "Runs COMMAND with /bin/sh in the directory / for checkpoints, with the checkpoint on "
+     "standard "
+     "input: a time stamp, a mail, a printer. VDISKFS_SESSION, VDISKFS_FRAMES and VDISKFS_LAST (1: "
+     "the one over the whole log) are in its environment. One at a time; the newest checkpoint "
+     "when "
+     "several wait, and always the last one. A failure is a WARNING in the log and does not end "
+     "the "
+     "mount."},
+    {"anchor_interval", "SECONDS", MOUNT, set_anchor_interval,
+     "Least time between the end of a run of anchor_cmd and the next one. Default 60. The last "
+     "checkpoint does not wait."},
+    {"anchor_timeout", "SECONDS", MOUNT, set_anchor_timeout,
+     "A run of anchor_cmd that takes longer is killed. Default 30. Unmounting waits so long at "
+     "most "
+     "for the last one."},
+    {"anchor_dir", "DIR", MOUNT, set_anchor_dir,
+     "A second directory, best on another disk: checkpoints are appended to DIR/SESSION.notes. "
+     "Must "
+     "not lie in or below an evidence directory or below the mount point."},
+    {"case_file", "FILE", MOUNT, set_case_file,
+     "Lines \"name = value\" (UTF-8, # begins a comment) for the nine options that follow. An "
+     "option "
+     "that says something else than the file is an error."},
     {"evidence_id", "TEXT", MOUNT, set_evidence_id, "Evidence number, for the log."},
     {"case_id", "TEXT", MOUNT, set_case_id, "Case number, for the log."},
     {"examiner", "TEXT", MOUNT, set_examiner, "Who works, for the log."},
-    {"purpose", "TEXT", MOUNT, set_purpose, "Why, and under which authority, for the log."},
+    {"organisation", "TEXT", MOUNT, set_organisation, "For whom, for the log."},
+    {"purpose", "TEXT", MOUNT, set_purpose, "Why, for the log."},
+    {"authority", "TEXT", MOUNT, set_authority, "By which order or warrant, for the log."},
+    {"location", "TEXT", MOUNT, set_location, "Where, for the log."},
     {"witness", "TEXT", MOUNT, set_witness, "Who is present, for the log."},
+    {"changes", "TEXT", MOUNT, set_changes,
+     "Changes to the evidence that could not be avoided before the mount, by whom and why, for the "
+     "log. Default: none."},
+    {"hash_inputs", "none|sha256", MOUNT, set_hash_inputs,
+     "sha256: reads every file of the chain in the background, at the lowest priority, and records "
+     "its SHA-256 in the log when it is done (vdiskctl audit show --op EVIDENCE_HASH); unmounting "
+     "does not wait for it. Default none."},
     {"uid", "N", MOUNT, set_uid,
      "Owner of every file. Default: as the evidence has it; the mounting user where it has none. "
      "With uid=, gid= or umask= files show mode 0444 and directories 0555."},
@@ -452,6 +555,17 @@ int options_parse(struct options *o, const char *text, unsigned scope, struct vd
     return rc;
 }
 
+int options_complete(struct options *o, struct vd_err *err)
+{
+    int rc = 0;
+
+    if (o->case_file)
+        rc = custody_read_file(&o->custody, o->case_file, err);
+    if (rc == 0 && !o->custody.v[CUSTODY_CHANGES])
+        rc = custody_set(&o->custody, CUSTODY_CHANGES, "none", err);
+    return vd_prefix(err, rc, "option \"case_file\"");
+}
+
 static void free_list(char **list, size_t n)
 {
     size_t i;
@@ -469,11 +583,11 @@ void options_clear(struct options *o)
     free_list(o->given, o->n_given);
     free(o->given);
     free(o->audit);
-    free(o->evidence_id);
-    free(o->case_id);
-    free(o->examiner);
-    free(o->purpose);
-    free(o->witness);
+    custody_clear(&o->custody);
+    free(o->case_file);
+    free(o->audit_key);
+    free(o->anchor_cmd);
+    free(o->anchor_dir);
     free(o->fsname);
     *o = (struct options){0};
 }

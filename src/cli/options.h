@@ -4,6 +4,7 @@
 #define VD_CLI_OPTIONS_H
 
 #include "base/err.h"
+#include "cli/custody.h"
 #include "proc/proc.h"
 
 #include <stdbool.h>
@@ -11,6 +12,8 @@
 #include <sys/types.h>
 
 #define OPTIONS_MAX_LIST 64
+
+enum options_anchor_log { OPTIONS_ANCHOR_EVERY, OPTIONS_ANCHOR_MINUTE, OPTIONS_ANCHOR_OFF };
 
 struct options {
     /* what is opened */
@@ -26,7 +29,14 @@ struct options {
     enum audit_full audit_full;
     enum audit_flush audit_flush;
     unsigned audit_flush_s; /* seconds of interval; 0 = default */
-    char *evidence_id, *case_id, *examiner, *purpose, *witness;
+    char *audit_key; /* file of the laboratory's key, NULL: none */
+    struct custody custody;
+    char *case_file;
+    bool hash_inputs;
+    /* its checkpoints */
+    enum options_anchor_log anchor_log;
+    char *anchor_cmd, *anchor_dir;
+    unsigned anchor_interval, anchor_timeout; /* seconds; 0 = default */
     /* what is shown */
     bool has_uid, has_gid, has_umask, symlinks_raw;
     uid_t uid;
@@ -53,6 +63,8 @@ enum option_scope {
  * name the option.  Generic mount options (nodev, x-*, …) are accepted when OPTION_MOUNT is in
  * `scope`. */
 int options_parse(struct options *o, const char *text, unsigned scope, struct vd_err *err);
+/* After all of them: reads the case file, puts in what is said explicitly also when nobody said it. */
+int options_complete(struct options *o, struct vd_err *err);
 void options_clear(struct options *o);
 
 /* The audit mode in force, as the log's session header and info.txt have it: "requests" or "exact",

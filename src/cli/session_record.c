@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_FIELDS 24
+#define MAX_FIELDS 32
 
 struct fields {
     struct audit_field v[MAX_FIELDS];
@@ -93,11 +93,8 @@ uint64_t session_record_open(struct audit_ring *ring, const struct mount_run *ru
     add(&f, AUDIT_T_BOOT_ID, boot);
     add(&f, AUDIT_T_TIMEZONE, zone);
     add(&f, AUDIT_T_PATH, run->image->full);
-    add(&f, AUDIT_T_EVIDENCE_ID, o->evidence_id);
-    add(&f, AUDIT_T_CASE_ID, o->case_id);
-    add(&f, AUDIT_T_EXAMINER, o->examiner);
-    add(&f, AUDIT_T_PURPOSE, o->purpose);
-    add(&f, AUDIT_T_WITNESS, o->witness);
+    for (i = 0; i < CUSTODY_FIELDS; i++)
+        add(&f, custody_tag((enum custody_field)i), o->custody.v[i]);
     add(&f, AUDIT_T_MODE, options_audit_mode(o));
     add(&f, AUDIT_T_PREVIOUS, previous->text);
     add(&f, AUDIT_T_PREVIOUS_NOTE, previous->note);

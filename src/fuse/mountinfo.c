@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -154,4 +155,9 @@ int mountinfo_find(bool (*match)(const struct mountinfo *m, const void *ctx), co
         return vd_fail(err, VD_ENOENT, "no such mount");
     *out = found;
     return 0;
+}
+
+int mountinfo_watch(void)
+{
+    return open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 }

@@ -24,4 +24,8 @@ void mountinfo_clear(struct mountinfo *m);
 int mountinfo_find(bool (*match)(const struct mountinfo *m, const void *ctx), const void *ctx,
                    struct mountinfo *out, struct vd_err *err);
 
+/* A descriptor of the mount table for poll(2): POLLPRI and POLLERR when a mount was made, changed or
+ * taken away since the last poll.  -1 when it cannot be had. */
+int mountinfo_watch(void);
+
 #endif

@@ -82,6 +82,12 @@ struct proc_config {
     int (*mount)(void *ctx, int *out_fuse_fd, struct vd_err *err);
     /* Called on MOUNTED: the mount is usable (daemon mode lets the parent go).  An error ends it. */
     int (*mounted)(void *ctx, struct vd_err *err);
+    /* Called once in the supervisor after the fork: it may make threads from here on.  May be NULL. */
+    int (*forked)(void *ctx, struct vd_err *err);
+    /* Called once a second while it is mounted, and when watch_fd (or -1) has POLLPRI or POLLERR.
+     * May be NULL: then watch_fd is not looked at. */
+    void (*tick)(void *ctx);
+    int watch_fd;
     /* Called on SIGINT/SIGTERM/SIGHUP: unmounts. */
     void (*unmount)(void *ctx);
     void *ctx;
@@ -89,7 +95,7 @@ struct proc_config {
 
 /* Forks the worker, serves it, waits for its end.  Returns the worker's result; when it died:
  * VD_EIO "the worker was killed by signal …" (*out_died set).  Call before any thread
- * exists; the audit thread is started after the fork. */
+ * exists; the audit thread is started after the fork, then `forked` is called. */
 int proc_run(const struct proc_config *config, bool *out_died, struct vd_err *err);
 
 /* Makes sure that descriptors 0–2 are open, so that no output can land in evidence. */

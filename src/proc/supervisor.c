@@ -2,8 +2,8 @@
 /*
  * proc_run: forks the worker, serves it, sees it end.
  *
- * One loop over four descriptors: signals (signalfd(2)), the worker's end (pidfd_open(2)) and its
- * requests.  Signals are looked at first and one request is answered per turn, so a worker that
+ * One loop over four descriptors: signals (signalfd(2)), the worker's end (pidfd_open(2)), its
+ * requests, and what the caller watches.  Signals are looked at first and one request is answered per turn, so a worker that
  * floods the channel cannot hold off a signal.
  *
  *   SIGINT, SIGTERM, SIGHUP   first: unmount, close the stop pipe, two seconds of grace, SIGKILL
@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #define GRACE_NS         INT64_C(2000000000)
+#define TICK_NS          INT64_C(1000000000)
 #define REAP_MS          10000 /* SIGKILL works at once unless the kernel itself hangs */
 #define MAX_DIRS         1024
 #define DESCRIPTOR_SPARE 1024 /* wanted beside one per evidence file */
@@ -143,6 +144,8 @@ static int start_worker(struct supervisor *s, struct vd_err *err)
         rc = vd_fail_errno(err, VD_EIO, errno, "cannot watch the worker");
     if (rc == 0 && s->config->audit)
         rc = audit_start(s->config->audit, err);
+    if (rc == 0 && s->config->forked)
+        rc = s->config->forked(s->config->ctx, err);
     return rc;
 }
 
@@ -221,13 +224,25 @@ static void handle_request(struct supervisor *s)
         limit_time(s);
 }
 
+/* Until what comes first: the deadline, or the next tick. */
 static int wait_ms(const struct supervisor *s)
 {
-    int64_t left = s->deadline - now_ns();
+    int64_t at = s->deadline, left;
 
-    if (!s->deadline)
+    if (s->config->tick && s->is_mounted && (!at || s->tick_at < at))
+        at = s->tick_at;
+    if (!at)
         return -1;
+    left = at - now_ns();
     return left <= 0 ? 0 : (int)(left / 1000000 + 1);
+}
+
+static void tick(struct supervisor *s, bool event)
+{
+    if (!s->config->tick || !s->is_mounted || (!event && now_ns() < s->tick_at))
+        return;
+    s->config->tick(s->config->ctx);
+    s->tick_at = now_ns() + TICK_NS;
 }
 
 static void end_patience(struct supervisor *s)
@@ -246,8 +261,9 @@ static int serve_until_end(struct supervisor *s, struct vd_err *err)
             {.fd = s->signals, .events = POLLIN},
             {.fd = s->sock, .events = POLLIN},
             {.fd = s->pidfd, .events = POLLIN},
+            {.fd = s->config->tick ? s->config->watch_fd : -1, .events = POLLPRI},
         };
-        int n = poll(fds, 3, wait_ms(s));
+        int n = poll(fds, 4, wait_ms(s));
 
         if (n < 0 && errno != EINTR)
             return vd_fail_errno(err, VD_EIO, errno, "cannot wait for the worker");
@@ -257,6 +273,7 @@ static int serve_until_end(struct supervisor *s, struct vd_err *err)
             return 0;
         if (n > 0 && fds[1].revents)
             handle_request(s);
+        tick(s, n > 0 && fds[3].revents);
         if (s->deadline && now_ns() >= s->deadline)
             end_patience(s);
     }

@@ -24,6 +24,7 @@ struct supervisor {
     pid_t pid;
     int stop_signal;    /* the first one received, 0 = none */
     int64_t deadline;   /* CLOCK_MONOTONIC ns after which the worker is killed; 0 = none */
+    int64_t tick_at;    /* CLOCK_MONOTONIC ns: when the caller is to be called */
     bool killed;        /* by us, because it was told to stop */
     bool died;          /* without a result and not as asked */
     const char *broken; /* how it broke the protocol, NULL = it did not */

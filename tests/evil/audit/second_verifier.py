@@ -291,6 +291,7 @@ def save(root, name, data):
 
 def make_cases(root):
     lab = save(root, "lab.pem", LAB_PEM.encode())
+    os.chmod(lab, 0o600)
     closed, unclosed, other = make(root), make(root, "open"), make(root, "open")
     unsealed, idle, one = make(root, "unsealed"), make(root, "idle"), make(root, "big")
     signed = make(root, "big", lab)

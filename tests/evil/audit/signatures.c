@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define MAX_LOG    (1u << 20)
@@ -374,6 +375,7 @@ static void laboratory_key(void **state)
     (void)state;
     test_write_file(dir, "lab.pem", pem, strlen(pem));
     (void)snprintf(file, sizeof(file), "%s/lab.pem", dir);
+    assert_int_equal(chmod(file, 0600), 0);
     assert_ok(note_signer_load(file, "laboratory", &lab, &err));
     note_key_text(note_signer_key(lab), text);
     note_signer_free(lab);

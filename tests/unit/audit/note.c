@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The example in the documentation of golang.org/x/mod/sumdb/note. */
@@ -158,11 +159,17 @@ static void key_file(void **state)
     static const uint8_t public[4] = {0xd7, 0x5a, 0x98, 0x01};
     struct vd_err err = VD_ERR_INIT;
     struct note_signer *signer = NULL;
-    char *dir = test_tmpdir(), path[4200];
+    char *dir = test_tmpdir(), path[4200], link[4200];
 
     (void)state;
     test_write_file(dir, "lab.pem", pem, strlen(pem));
     (void)snprintf(path, sizeof(path), "%s/lab.pem", dir);
+    (void)snprintf(link, sizeof(link), "%s/link.pem", dir);
+    assert_int_equal(symlink("lab.pem", link), 0);
+    assert_int_equal(chmod(path, 0640), 0); /* others may read it */
+    assert_fails(note_signer_load(path, "lab", &signer, &err), VD_EUSAGE, "mode 0640");
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_fails(note_signer_load(link, "lab", &signer, &err), VD_EUSAGE, "symbolic link");
     assert_ok(note_signer_load(path, "lab", &signer, &err));
     assert_memory_equal(note_signer_key(signer)->bytes, public, sizeof(public));
     note_signer_free(signer);
