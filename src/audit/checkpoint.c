@@ -199,10 +199,13 @@ static void next_epoch(struct audit_writer *w)
     w->epoch_ends = now_ns() + w->epoch_ns;
 }
 
-bool checkpoint_step(struct audit_writer *w, bool closing)
+/* The note at hand, or the one that is due; *out_more: it covers fewer frames than it has to, another
+ * one follows (it was begun before the last frame, and could not be written at once). */
+static bool one_note(struct audit_writer *w, bool closing, bool *out_more)
 {
     bool epoch_end = w->next && !w->sealed;
 
+    *out_more = false;
     if (w->note_len == 0) {
         if (w->tree.size == w->checkpoint_size ||
             !(closing || epoch_end || w->checkpoint_now || now_ns() >= w->checkpoint_at))
@@ -220,7 +223,20 @@ bool checkpoint_step(struct audit_writer *w, bool closing)
     if ((closing || epoch_end) && fdatasync(w->checkpoints_fd))
         return writer_dead(w, errno);
     note_done(w);
-    if (epoch_end)
+    if (w->checkpoint_size < w->tree.size)
+        *out_more = closing || epoch_end;
+    else if (epoch_end)
         next_epoch(w);
+    return true;
+}
+
+bool checkpoint_step(struct audit_writer *w, bool closing)
+{
+    bool more;
+
+    do {
+        if (!one_note(w, closing, &more))
+            return false;
+    } while (more);
     return true;
 }

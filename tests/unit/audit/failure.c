@@ -273,6 +273,114 @@ static void disk_full(void **state)
     assert_int_equal(status, 0);
 }
 
+/* Fails within a second, for good, whatever comes back; the log is not closed. */
+static void lost_for_good(void)
+{
+    int i;
+
+    for (i = 0; i < 200 && !audit_failed(ring); i++)
+        nap_ms(5);
+    assert_true(audit_failed(ring));
+    nap_ms(700);
+    assert_true(audit_failed(ring));
+    assert_int_equal(audit_state(ring), AUDIT_FAILED);
+    assert_fails(audit_close(writer, AUDIT_CLOSE_CLEAN, &err), VD_EAUDIT, "cannot close");
+}
+
+static char lines[4096];
+
+static void take_line(void *ctx, const char *line)
+{
+    size_t len = strlen(lines);
+
+    (void)ctx;
+    (void)snprintf(lines + len, sizeof(lines) - len, "%s\n", line);
+}
+
+static void open_told(void)
+{
+    lines[0] = '\0';
+    open_session(dir);
+    writer->notice = take_line; /* the audit thread looks at it when something happens */
+}
+
+/* The session's directory, or one file of it, is removed, replaced or cut while the log is written. */
+static void files_lost(void **state)
+{
+    static const struct {
+        const char *name, *how, *told;
+    } lost[] = {
+        {"000000.vlog", "rm %s", "000000.vlog is gone"},
+        {"checkpoints", "rm %s", "checkpoints is gone"},
+        {"ring.wal", "rm %s", "ring.wal is gone"},
+        {"", "rm -rf %s", "is gone"},
+        {"", "mv %1$s %1$s.away", "is gone"},
+        {"000000.vlog", "mv %1$s %1$s.away; cp %1$s.away %1$s", "is not what was written"},
+        {"000000.vlog", "truncate -s -1 %s", "is not what was written"},
+        {"000000.vlog", "echo >> %s", "is not what was written"},
+        {"checkpoints", "truncate -s 0 %s", "is not what was written"},
+    };
+    char name[600], command[2048];
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+        open_told();
+        assert_true(log_one());
+        assert_ok(audit_wait(ring, logged, &err));
+        nap_ms(50); /* a checkpoint follows */
+        (void)snprintf(name, sizeof(name), "%s/%s", path, lost[i].name);
+        if (!lost[i].name[0])
+            name[strlen(name) - 1] = '\0';
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        (void)snprintf(command, sizeof(command), lost[i].how, name);
+#pragma GCC diagnostic pop
+        assert_int_equal(system(command), 0);
+        lost_for_good();
+        if (!strstr(lines, lost[i].told))
+            fail_msg("%s: told was: %s", command, lines);
+    }
+}
+
+/* Somebody cuts the file that is mapped: no process dies of it, nothing is served any more. */
+static void ring_cut(void **state)
+{
+    char name[600];
+
+    (void)state;
+    open_told();
+    assert_true(log_one());
+    assert_ok(audit_wait(ring, logged, &err));
+    (void)snprintf(name, sizeof(name), "%s/ring.wal", path);
+    assert_int_equal(truncate(name, 0), 0);
+    (void)log_one();
+    lost_for_good();
+    assert_non_null(strstr(lines, "ring.wal"));
+}
+
+/* Low space is told once per mark, and again only after there was more for a while. */
+static void marks(void **state)
+{
+    const struct audit_event open = {.op = AUDIT_SESSION_OPEN};
+    struct audit_config config = {.ring_bytes = 1, .low_bytes = UINT64_MAX, .notice = take_line};
+
+    (void)state;
+    config.dir = dir;
+    lines[0] = '\0';
+    assert_ok(audit_open(&config, &writer, &ring, &err));
+    (void)snprintf(path, sizeof(path), "%s", audit_session_dir(writer));
+    assert_int_equal(audit_log(ring, &open), 0);
+    assert_ok(audit_start(writer, &err));
+    logged = 0;
+    nap_ms(2500); /* looked at several times */
+    assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err));
+    check_log(AUDIT_INTACT_CLOSED, 1);
+    assert_int_equal(warnings, 1);
+    assert_non_null(strstr(lines, "KiB left"));
+    assert_null(strstr(strstr(lines, "KiB left") + 1, "KiB left"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +390,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(close_after_full, setup, teardown),
         cmocka_unit_test_setup_teardown(sync_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(write_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(ring_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(marks, setup, teardown),
     };
 
     (void)signal(SIGXFSZ, SIG_IGN); /* audit_close writes in the caller's thread */
