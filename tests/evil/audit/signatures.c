@@ -2,6 +2,9 @@
 /*
  * Attacks on the signatures of a log: notes changed, removed, made by other keys; a log that was
  * rewritten as a whole; an end that was cut off, with and without an anchor kept elsewhere.
+ *
+ * Checking signatures is what takes the time: the suite flips one bit of each byte and cuts at every eleventh; with
+ * VDISKFS_TORTURE=full it is every bit and every byte.
  */
 #include "testlib.h"
 
@@ -102,6 +105,13 @@ static int setup(void **state)
     return 0;
 }
 
+static bool is_full(void)
+{
+    const char *how = getenv("VDISKFS_TORTURE");
+
+    return how && strcmp(how, "full") == 0;
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -137,20 +147,21 @@ static void untouched(void **state)
 
 static void every_bit_of_the_notes(void **state)
 {
-    size_t bit, undetected = 0;
+    size_t bit, flipped = 0, undetected = 0;
     struct audit_report r;
 
     (void)state;
-    for (bit = 0; bit < 8 * notes_len; bit++) {
+    for (bit = 0; bit < 8 * notes_len; bit += is_full() ? 1 : bit % 8 == 7 ? 1 : 9) {
         enum audit_verdict v;
 
+        flipped++;
         notes[bit / 8] = (char)(notes[bit / 8] ^ 1 << bit % 8);
         v = check(log_bytes, log_len, notes, notes_len, NULL, &r);
         notes[bit / 8] = (char)(notes[bit / 8] ^ 1 << bit % 8);
         if (v == AUDIT_INTACT_CLOSED || v == AUDIT_INTACT_OPEN)
             undetected++;
     }
-    print_message("%zu bits of checkpoints flipped, %zu undetected\n", bit, undetected);
+    print_message("%zu bits of checkpoints flipped, %zu undetected\n", flipped, undetected);
     assert_int_equal(undetected, 0);
 }
 
@@ -200,6 +211,8 @@ static void every_length(void **state)
     for (len = 0; len < log_len; len++) {
         if (len >= frame_at[f])
             f++;
+        if (!is_full() && len % 11 && len != frame_at[f - 1])
+            continue;
         k = f < n_notes ? f : n_notes - 1; /* the forger cuts the checkpoints too */
         assert_int_not_equal(check(log_bytes, len, notes, note_at[k], NULL, &r),
                              AUDIT_INTACT_CLOSED);
