@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A chained hash table with a first-in-first-out list through it; see show_memory.h. */
+/* A chained hash table with a list through it in order of use; see show_memory.h. */
 #include "audit/show_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#define BUCKET_BITS 16
 
 struct show_entry {
     struct show_entry *chain; /* same bucket */
@@ -13,9 +16,33 @@ struct show_entry {
     uint8_t bytes[];
 };
 
-static struct show_entry **bucket_of(struct show_memory *m, uint64_t id)
+int show_memory_init(struct show_memory *m, size_t max_bytes)
 {
-    return &m->bucket[(id * UINT64_C(0x9e3779b97f4a7c15)) >> 50]; /* 14 bits */
+    *m = (struct show_memory){.max_bytes = max_bytes, .multiplier = UINT64_C(0x9e3779b97f4a7c15)};
+    m->bucket = calloc((size_t)1 << BUCKET_BITS, sizeof(struct show_entry *));
+    /* Without randomness at hand it is as good, only to be guessed. */
+    if (getrandom(&m->multiplier, sizeof(m->multiplier), GRND_NONBLOCK) > 0)
+        m->multiplier |= 1;
+    return m->bucket ? 0 : -1;
+}
+
+static struct show_entry **bucket_of(const struct show_memory *m, uint64_t id)
+{
+    return &m->bucket[(id * m->multiplier) >> (64 - BUCKET_BITS)];
+}
+
+static void list_take(struct show_memory *m, struct show_entry *e)
+{
+    *(e->older ? &e->older->newer : &m->oldest) = e->newer;
+    *(e->newer ? &e->newer->older : &m->newest) = e->older;
+}
+
+static void list_put(struct show_memory *m, struct show_entry *e)
+{
+    e->older = m->newest;
+    e->newer = NULL;
+    *(m->newest ? &m->newest->newer : &m->oldest) = e;
+    m->newest = e;
 }
 
 static void forget(struct show_memory *m, struct show_entry *e)
@@ -25,18 +52,21 @@ static void forget(struct show_memory *m, struct show_entry *e)
     while (*p != e)
         p = &(*p)->chain;
     *p = e->chain;
-    *(e->older ? &e->older->newer : &m->oldest) = e->newer;
-    *(e->newer ? &e->newer->older : &m->newest) = e->older;
+    list_take(m, e);
     m->bytes -= sizeof(*e) + e->len;
     free(e);
 }
 
-static struct show_entry *find(const struct show_memory *m, uint64_t id)
+static struct show_entry *find(struct show_memory *m, uint64_t id)
 {
-    struct show_entry *e = m->bucket[(id * UINT64_C(0x9e3779b97f4a7c15)) >> 50];
+    struct show_entry *e = *bucket_of(m, id);
 
     while (e && e->id != id)
         e = e->chain;
+    if (e && e != m->newest) {
+        list_take(m, e);
+        list_put(m, e);
+    }
     return e;
 }
 
@@ -52,18 +82,17 @@ void show_remember(struct show_memory *m, uint64_t id, const void *bytes, size_t
     if (!e)
         return;
     bucket = bucket_of(m, id);
-    *e = (struct show_entry){.chain = *bucket, .older = m->newest, .id = id, .len = len};
+    *e = (struct show_entry){.chain = *bucket, .id = id, .len = len};
     if (len)
         memcpy(e->bytes, bytes, len);
     *bucket = e;
-    *(m->newest ? &m->newest->newer : &m->oldest) = e;
-    m->newest = e;
+    list_put(m, e);
     m->bytes += sizeof(*e) + len;
     while (m->bytes > m->max_bytes && m->oldest != e)
         forget(m, m->oldest);
 }
 
-const uint8_t *show_recall(const struct show_memory *m, uint64_t id, size_t *out_len)
+const uint8_t *show_recall(struct show_memory *m, uint64_t id, size_t *out_len)
 {
     const struct show_entry *e = find(m, id);
 
@@ -81,5 +110,6 @@ void show_memory_clear(struct show_memory *m)
         newer = e->newer;
         free(e);
     }
+    free(m->bucket);
     memset(m, 0, sizeof(*m));
 }

@@ -31,6 +31,7 @@
 #define BUFFER        ((size_t)1 << 18)
 #define PAGE          4096u
 #define LIVE_RETRIES  50
+#define CLOSE_RETRIES 500
 #define LIVE_PAUSE_NS 20000000
 
 /* ---- reading ---- */
@@ -299,6 +300,47 @@ static int scan_patiently(struct walk *w, enum scan *out, struct fault *fault)
     return rc;
 }
 
+/* Is the next segment there? */
+static bool segment_follows(const struct walk *w)
+{
+    char name[24];
+    struct stat st;
+
+    (void)snprintf(name, sizeof(name), "%06u.vlog", w->e.segment + 1);
+    return fstatat(w->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* As scan_patiently; of a log that is followed all that its writer still adds to this segment. */
+static int scan_on(struct walk *w, enum scan *out, struct fault *fault)
+{
+    const struct audit_verify_options *o = w->options;
+    int rc = scan_patiently(w, out, fault);
+
+    while (rc == 0 && o && o->idle && w->r->live && *out != SCAN_BAD && !w->e.closed &&
+           w->r->verdict != AUDIT_TAMPERED && !segment_follows(w)) {
+        w->r->live = ring_is_live(w->dir_fd); /* first: what was added before its end is seen */
+        if (w->r->live && !o->idle(o->idle_ctx))
+            break;
+        w->eof = false;
+        rc = scan_patiently(w, out, fault);
+    }
+    return rc;
+}
+
+/* A log that was followed to its close record: its writer is gone in a moment, and then everything
+ * is at its place. */
+static void await_writer(struct walk *w)
+{
+    const struct timespec pause = {0, LIVE_PAUSE_NS};
+    int i;
+
+    for (i = 0; w->options && w->options->idle && w->e.closed && w->r->live && i < CLOSE_RETRIES;
+         i++) {
+        (void)nanosleep(&pause, NULL);
+        w->r->live = ring_is_live(w->dir_fd);
+    }
+}
+
 /* Does a recovery begin here, as far as that can be seen?  The program may have been stopped when it
  * had just begun: then it is the last segment. */
 static int begins_recovery(struct walk *w, struct source *next, bool *out)
@@ -347,7 +389,7 @@ static int walk_segment(struct walk *w, bool *out_more)
     struct source next = {.fd = -1};
     struct fault fault = {0};
     enum scan found;
-    int rc = scan_patiently(w, &found, &fault), more;
+    int rc = scan_on(w, &found, &fault), more;
 
     *out_more = false;
     if (rc || w->r->verdict == AUDIT_TAMPERED)
@@ -503,9 +545,13 @@ static int run(struct walk *w)
         return vd_fail(w->err, VD_ENOMEM, "out of memory");
     }
     w->e.segment_start = true;
+    if (w->options && w->options->last_note)
+        w->options->last_note[0] = '\0';
     rc = signed_check_options(w);
     if (rc == 0)
         rc = walk_segments(w);
+    if (rc == 0)
+        await_writer(w);
     if (rc == 0)
         rc = conclude(w);
     vd_sha256_free(w->e.sha);
@@ -629,7 +675,11 @@ int audit_verify(const char *path, const struct audit_verify_options *options, a
         return rc;
     out->live = w.dir_fd >= 0 && ring_is_live(w.dir_fd);
     w.has_notes = w.dir_fd >= 0;
-    rc = vd_prefix(err, run(&w), "%s", path);
+    if (out->live)
+        w.recent = calloc(NOTES_RECENT, sizeof(*w.recent));
+    rc = out->live && !w.recent ? vd_fail(err, VD_ENOMEM, "out of memory")
+                                : vd_prefix(err, run(&w), "%s", path);
+    free(w.recent);
     if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
         check_dir_name(&w, path);
     if (w.only_fd >= 0)

@@ -27,7 +27,18 @@ struct audit_verify_options {
     /* Checkpoints of this log that were kept outside it (signed notes one after the other, notes of
      * other logs among them are passed over), NUL-terminated; NULL: none. */
     const char *anchors;
+    /* Follows a log that is being written: called when there is nothing more at the moment; true: look
+     * again, false: end here.  Ends by itself when the log is closed (then it waits for the last
+     * checkpoint) or when nobody writes it any more.  NULL: what is there now.  Not for logs in memory. */
+    bool (*idle)(void *ctx);
+    void *idle_ctx;
+    /* Receives the last checkpoint that was checked, "" when there is none: AUDIT_NOTE bytes; may be
+     * NULL. */
+    char *last_note;
 };
+
+/* Room for a checkpoint as text, NUL included. */
+#define AUDIT_NOTE 4097
 
 struct audit_report {
     enum audit_verdict verdict;

@@ -17,10 +17,18 @@ struct notes {
     size_t have;
     uint64_t n;    /* notes that were checked */
     uint64_t size; /* frames that the last of them covers */
+    char *last;    /* AUDIT_NOTE bytes for its text; may be NULL */
+    /* Of a log that was being written when the walk began, tree heads over the last frames (over n
+     * frames at n modulo NOTES_RECENT), else NULL: a checkpoint may come after further frames, so it
+     * may be met when the walk has passed them. */
+    const uint8_t (*recent)[VD_SHA256_SIZE];
 };
 
-/* Checks the notes that cover exactly the frames before `e`: head and signature of the key of the
- * last frame.  `lab` (may be NULL) is looked for among the other signatures; *out_lab is set when
+#define NOTES_RECENT 1024
+
+/* Checks the note that covers exactly the frames before `e` (with `recent`: or fewer, but more than the
+ * one before): head and signature of the key of the
+ * last frame.  Of a late one that is older than `recent` only the signature.  `lab` (may be NULL) is looked for among the other signatures; *out_lab is set when
  * one is right.  False and `reason`: something is wrong.  VD_EIO is in `rc`. */
 bool notes_follow(struct notes *notes, const struct expect *e, const struct note_key *lab,
                   bool *out_lab, char reason[256], int *rc, struct vd_err *err);

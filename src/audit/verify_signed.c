@@ -80,13 +80,19 @@ static int take_options(struct walk *w)
 
 static int follow(struct walk *w)
 {
+    uint64_t before;
     char reason[256];
     int rc = 0;
 
-    if (!notes_follow(&w->notes, &w->e, w->has_lab ? &w->lab : NULL, &w->lab_found, reason, &rc,
-                      w->err) &&
-        rc == 0)
-        walk_tampered(w, w->off, reason);
+    w->notes.last = w->options ? w->options->last_note : NULL;
+    w->notes.recent = (const uint8_t(*)[VD_SHA256_SIZE])w->recent;
+    do { /* late ones may be several */
+        before = w->notes.n;
+        if (!notes_follow(&w->notes, &w->e, w->has_lab ? &w->lab : NULL, &w->lab_found, reason, &rc,
+                          w->err) &&
+            rc == 0)
+            walk_tampered(w, w->off, reason);
+    } while (rc == 0 && w->recent && w->notes.n > before && w->r->verdict != AUDIT_TAMPERED);
     return rc;
 }
 
@@ -124,6 +130,8 @@ int signed_after_frame(struct walk *w)
     char reason[256];
     int rc = w->e.frame_no == 1 ? take_options(w) : 0;
 
+    if (w->recent)
+        merkle_root(&w->e.tree, w->e.sha, w->recent[w->e.frame_no % NOTES_RECENT]);
     if (rc == 0 && w->r->verdict != AUDIT_TAMPERED && w->has_notes)
         rc = follow(w);
     if (rc == 0 && w->r->verdict != AUDIT_TAMPERED && !anchors_follow(&w->anchors, &w->e, reason))
@@ -151,6 +159,10 @@ int signed_end(struct walk *w)
     char reason[256];
     int rc = 0;
 
+    if (w->has_notes && w->recent && w->e.frame_no > 0)
+        rc = follow(w);
+    if (rc || w->r->verdict == AUDIT_TAMPERED)
+        return rc;
     if (w->has_notes && !w->r->live) {
         if (!notes_end(&w->notes, &w->e, reason, &rc, w->err) && rc == 0)
             walk_tampered(w, w->off, reason);

@@ -35,6 +35,7 @@ struct walk {
     const struct audit_verify_options *options;
     bool has_notes; /* false: a single file, of which nothing more is known */
     struct notes notes;
+    uint8_t (*recent)[VD_SHA256_SIZE]; /* see struct notes; owned; NULL: nobody wrote the log */
     struct anchors anchors;
     struct note_key lab;
     bool has_lab, lab_found;

@@ -226,9 +226,18 @@ void help_man_vdiskctl(FILE *out)
         "closed was cut off. A log whose mount is gone but which is still being closed is waited "
         "for, up to 10 seconds; not so with --no-wait.");
     man_verb(
-        out, "audit show [--json] [--op OP] [--path PREFIX] [--pid PID] LOG",
-        "Prints the records of a log, one per line: all, or those of one operation (READ, OPEN, "
-        "REFUSED, ...), of a path in the mount and what is beneath it, or of one process.");
+        out,
+        "audit show [-f] [--json] [--op OP,...] [--path PREFIX] [--match PATTERN] [--pid PID] "
+        "[--comm PATTERN] [--exe PATTERN] [--since TIME] [--until TIME] [--errors] LOG",
+        "Prints the records of a log, one per line: all, or those that fit every filter given. The "
+        "path of a record that has only an object's number is known from earlier records. In a "
+        "PATTERN * stands for any characters (also /), ? for one, \\ before a character for that. "
+        "TIME is ISO 8601 with its zone (2024-05-01T12:30:00Z), or relative (-1h30m, now). "
+        "--errors: "
+        "what failed. -f goes on with the log of a running mount until it is closed: a record "
+        "appears when it is sealed, 100 ms after the access at the latest. What is shown was "
+        "verified; of a log that was tampered with the intact beginning is shown, and the exit "
+        "status is 7.");
     man_verb(out, "umount MOUNTPOINT",
              "Unmounts and returns when the program behind the mount has closed its log.");
     (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);

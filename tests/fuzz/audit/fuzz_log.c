@@ -225,6 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static char notes[MAX_NOTES];
     struct audit_show_options options = {0};
     struct audit_report r, again;
+    struct audit_shown shown;
     struct repair repaired = {0};
     struct vd_err err = VD_ERR_INIT;
     const uint8_t *parts[2] = {log, log};
@@ -255,7 +256,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parts[1] = log + lens[0];
     lens[1] = size - lens[0];
     out = open_memstream(&text, &text_len);
-    if (!out || audit_show_bytes(parts, lens, mode & 4 ? 2 : 1, &options, out, &r, &err) ||
+    if (!out || audit_show_bytes(parts, lens, mode & 4 ? 2 : 1, &options, out, &shown, &r, &err) ||
         fclose(out) ||
         audit_verify_bytes(parts, lens, mode & 4 ? 2 : 1, NULL, 0, NULL, NULL, NULL, &again, &err))
         abort();

@@ -187,7 +187,7 @@ static void json(void **state)
         assert_true(json_number_value(json_object_get(o, "seq")) >= (double)n);
         if (n == 5)
             assert_string_equal(json_string_value(json_object_get(o, "name")),
-                                "x\\x0aREAD \\x1b[2J\\xff\\xe2\\x80\\xae\\");
+                                "x\\x0aREAD \\x1b[2J\\xff\\xe2\\x80\\xae\\\\");
         if (n == 7) {
             assert_string_equal(json_string_value(json_object_get(o, "path")), "p1/fs/a file");
             assert_string_equal(json_string_value(json_object_get(o, "op")), "READ");
@@ -221,7 +221,63 @@ static void filters(void **state)
     assert_int_equal(run("show", "--path=p1/fs/a", path, NULL), 0);
     assert_int_equal(lines(), 0); /* "a file" is not beneath "a" */
     assert_int_equal(run("show", "--op=FLY", path, NULL), VD_EXIT_USAGE);
-    has("FLY");
+    has("--op: there is no operation FLY");
+    assert_int_equal(run("show", "--op=READ,OP999,open", path, NULL), 0);
+    assert_int_equal(lines(), 5);
+    assert_int_equal(run("show", "--op=OP998", path, NULL), 0);
+    assert_int_equal(lines(), 0);
+    /* of a look-up also what was looked up: /etc itself by its look-up and its OPENDIR, and what is in it */
+    assert_int_equal(run("show", "--path=etc", path, NULL), 0);
+    assert_int_equal(lines(), 3);
+    assert_int_equal(run("show", "--match=*/a f*", path, NULL), 0);
+    assert_int_equal(lines(), 4);
+    assert_int_equal(run("show", "--match", "/p?/*", path), 0);
+    assert_int_equal(lines(), 4);
+    assert_int_equal(run("show", "--comm=c?t", path, NULL), 0);
+    assert_int_equal(lines(), 7);
+    assert_int_equal(run("show", "--exe=*/cat", "--op=READ", path), 0);
+    assert_int_equal(lines(), 2);
+    assert_int_equal(run("show", "--exe=cat", path, NULL), 0);
+    assert_int_equal(lines(), 0);
+    assert_int_equal(run("show", "--errors", path, NULL), 0);
+    assert_int_equal(lines(), 3);
+    assert_int_equal(run("show", "--errors", "--pid=1234", path), 0);
+    assert_int_equal(lines(), 1);
+    assert_int_equal(run("show", "--since=-5m", path, NULL), 0);
+    assert_int_equal(lines(), 13);
+    assert_int_equal(run("show", "--until=-5m", path, NULL), 0);
+    assert_int_equal(lines(), 0);
+    assert_int_equal(run("show", "--since", "now", path), 0);
+    assert_int_equal(lines(), 0);
+    assert_int_equal(run("show", "--since", "2024-01-01", path), VD_EXIT_USAGE);
+    has("--since: ");
+    has("zone is missing");
+    assert_int_equal(run("show", "--follow", path, NULL), 0); /* closed: the same as without */
+    assert_int_equal(lines(), 13);
+}
+
+/* The two halves of a log around any of its records' times are the log; a merged read that the border
+ * divides is in both. */
+static void time_filter(void **state)
+{
+    char when[64], since[80], until[80];
+    const char *p;
+    size_t i, all = 0;
+
+    (void)state;
+    for (i = 0; i < 13; i++) {
+        assert_int_equal(run("show", path, NULL, NULL), 0);
+        for (p = output, all = i; all > 0; p++)
+            all -= *p == '\n';
+        (void)snprintf(when, sizeof(when), "%.30s", p);
+        (void)snprintf(since, sizeof(since), "--since=%s", when);
+        (void)snprintf(until, sizeof(until), "--until=%s", when);
+        assert_int_equal(run("show", since, path, NULL), 0);
+        all = lines();
+        assert_true(all >= 1);
+        assert_int_equal(run("show", until, path, NULL), 0);
+        assert_in_range(all + lines(), 13, 15);
+    }
 }
 
 static void usage(void **state)
@@ -362,13 +418,12 @@ static void verify_known(void **state)
 /* The table of `show` forgets the oldest and stays within its bound. */
 static void memory(void **state)
 {
-    struct show_memory *m = calloc(1, sizeof(*m));
+    struct show_memory table, *m = &table;
     size_t len;
     uint64_t i;
 
     (void)state;
-    assert_non_null(m);
-    m->max_bytes = 100000;
+    assert_int_equal(show_memory_init(m, 100000), 0);
     for (i = 0; i < 10000; i++) {
         show_remember(m, i, &i, sizeof(i));
         assert_true(m->bytes <= m->max_bytes);
@@ -381,7 +436,6 @@ static void memory(void **state)
     assert_true(*(const uint64_t *)(const void *)show_recall(m, 9900, &len) == 9900);
     show_memory_clear(m);
     assert_int_equal(m->bytes, 0);
-    free(m);
 }
 
 int main(void)
@@ -390,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(text, setup, teardown),
         cmocka_unit_test_setup_teardown(json, setup, teardown),
         cmocka_unit_test_setup_teardown(filters, setup, teardown),
+        cmocka_unit_test_setup_teardown(time_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(usage, setup, teardown),
         cmocka_unit_test_setup_teardown(verify_words, setup, teardown),
         cmocka_unit_test_setup_teardown(verify_known, setup, teardown),
