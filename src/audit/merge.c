@@ -119,11 +119,24 @@ static bool group_add(struct group *g, const uint8_t *r)
     return true;
 }
 
+/* Can a run begin here?  Not when the next record is another process's or of another object: most
+ * records that are not reads are done with this look. */
+static bool run_may_begin(const uint8_t *r, size_t slots)
+{
+    const uint8_t *next = r + AUDIT_SLOT;
+
+    return slots > 1 && vd_le16(r + AUDIT_R_OP) == AUDIT_READ &&
+           vd_le64(r + AUDIT_R_OBJ) == vd_le64(next + AUDIT_R_OBJ) &&
+           vd_le32(r + AUDIT_R_PROC) == vd_le32(next + AUDIT_R_PROC);
+}
+
 /* The run that begins at `records`; nothing when no read stands there. */
 static void group_collect(struct group *g, const uint8_t *records, size_t slots)
 {
     g->count = g->n_ranges = 0;
     g->bytes = 0;
+    if (!run_may_begin(records, slots))
+        return;
     g->seq = vd_le64(records + AUDIT_R_COMMIT) - 1;
     g->obj = vd_le64(records + AUDIT_R_OBJ);
     g->proc = vd_le32(records + AUDIT_R_PROC);

@@ -3,13 +3,15 @@
  * Records per second through audit_log while the audit thread seals them into a log on a file system.
  * Not a test: scripts/bench-audit runs it.
  *
- *     bench_audit_ring [DIR [RECORDS [PROCESSES [THREADS]]]]
+ *     bench_audit_ring [DIR [RECORDS [PROCESSES [THREADS [apart|sequential|random]]]]]
  *
- * Each process has as many threads as there are THREADS; without that 1, 2 and 4 in turn.  The records are of reads that
- * do not continue each other, so nothing is merged.  Processor time is that of all processes together: what the
+ * Each process has as many threads as there are THREADS; without that 1, 2 and 4 in turn.  The records are of reads by
+ * two processes in turn, so nothing is merged (apart); of one process that reads on (sequential); of one that
+ * reads anywhere (random).  Processor time is that of all processes together: what the
  * machine can do when nobody else uses it is its number of cores / processor time per record.
  */
 #include "audit/audit.h"
+#include "audit/merge.h"
 #include "audit/verify.h"
 
 #include <pthread.h>
@@ -23,6 +25,8 @@
 
 static struct audit_ring *ring;
 static unsigned long per_thread;
+static enum { APART, SEQUENTIAL, RANDOM } kind;
+static const char *const kinds[] = {"apart", "sequential", "random"};
 
 static double now(void)
 {
@@ -49,11 +53,17 @@ static double used(void)
 
 static void *produce(void *arg)
 {
-    unsigned long i;
+    uint64_t i, state = (uintptr_t)arg;
 
     for (i = 0; i < per_thread; i++) {
-        const struct audit_event e = {
-            .op = AUDIT_READ, .obj = (uintptr_t)arg, .off = i * 8192, .len = 4096, .proc = 1};
+        struct audit_event e = {
+            .op = AUDIT_READ, .obj = (uintptr_t)arg, .off = i * 4096, .len = 4096, .proc = 1};
+
+        if (kind == APART)
+            e.proc += i % 2;
+        state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+        if (kind == RANDOM)
+            e.off = state >> 33 << 12;
 
         if (audit_log(ring, &e) == AUDIT_NOT_LOGGED)
             abort();
@@ -85,6 +95,20 @@ static void fail(const struct vd_err *err)
     exit(1);
 }
 
+/* Counts what was logged. */
+static int count(void *ctx, const struct audit_seen *seen, struct vd_err *err)
+{
+    struct audit_record r;
+    struct audit_merged m;
+    int rc = audit_record_decode(seen->bytes, seen->len, &r, err);
+
+    if (rc)
+        return rc;
+    (void)audit_record_merged(&r, &m);
+    *(uint64_t *)ctx += m.count;
+    return 0;
+}
+
 static void run(const char *dir, unsigned processes, unsigned threads, unsigned long records)
 {
     const struct audit_config config = {.dir = dir};
@@ -94,6 +118,7 @@ static void run(const char *dir, unsigned processes, unsigned threads, unsigned 
     struct audit_writer *w;
     char path[4096];
     double start, cpu, logged, closed;
+    uint64_t events = 0;
     unsigned i;
 
     if (audit_open(&config, &w, &ring, &err))
@@ -120,16 +145,18 @@ static void run(const char *dir, unsigned processes, unsigned threads, unsigned 
         fail(&err);
     closed = now();
     cpu = used() - cpu;
-    if (audit_verify(path, NULL, NULL, NULL, &report, &err))
+    if (audit_verify(path, NULL, count, &events, &report, &err))
         fail(&err);
-    (void)printf("ring: %u processes x %u threads: %5.2f M records/s logged, %5.2f M/s with close; "
-                 "%.2f us of "
-                 "processor time per record (%.2f M/s on two free cores); %s, %llu records\n",
-                 processes, threads, (double)records / (logged - start) / 1e6,
-                 (double)records / (closed - start) / 1e6, cpu / (double)records * 1e6,
-                 2 * (double)records / cpu / 1e6, audit_verdict_text(report.verdict),
-                 (unsigned long long)report.records);
-    if (report.verdict != AUDIT_INTACT_CLOSED || report.records != records + 2)
+    (void)printf(
+        "ring, %s: %u processes x %u threads: %5.2f M records/s logged, %5.2f M/s with close; "
+        "%.2f us of "
+        "processor time per record (%.2f M/s on two free cores); %s, %llu records, %.1f bytes for "
+        "each read\n",
+        kinds[kind], processes, threads, (double)records / (logged - start) / 1e6,
+        (double)records / (closed - start) / 1e6, cpu / (double)records * 1e6,
+        2 * (double)records / cpu / 1e6, audit_verdict_text(report.verdict),
+        (unsigned long long)report.records, (double)report.bytes / (double)records);
+    if (report.verdict != AUDIT_INTACT_CLOSED || events != records + 2)
         exit(1);
 }
 
@@ -146,11 +173,15 @@ int main(int argc, char **argv)
     unsigned long records = argc > 2 ? strtoul(argv[2], NULL, 10) : 4000000;
     unsigned processes = argument(argc, argv, 3, 2), threads = argument(argc, argv, 4, 0);
 
+    for (kind = RANDOM; kind > APART && (argc <= 5 || strcmp(argv[5], kinds[kind]) != 0); kind--)
+        continue;
     if (threads) {
         run(dir, processes, threads, records);
         return 0;
     }
     for (threads = 1; threads <= 4; threads *= 2)
         run(dir, processes, threads, records);
+    for (kind = SEQUENTIAL; kind <= RANDOM; kind++)
+        run(dir, processes, 1, records);
     return 0;
 }
