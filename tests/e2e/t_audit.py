@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a scripted workload did is what the log says: paths, operations, byte ranges, processes,
 errors.  A changed bit is found.  What was kept elsewhere (first key, a checkpoint) fits."""
+import collections
 import json
 import os
+import random
 import subprocess
 import sys
 
@@ -31,8 +33,59 @@ os.getxattr(mnt + "/disk.img", os.listxattr(mnt + "/disk.img")[0])
 """
 
 
+# Direct reads, which the kernel passes on one by one: in order, backwards, anywhere, twice; by two files in turn.
+READS = r"""
+import json, mmap, os, sys
+buffer = mmap.mmap(-1, 1 << 16)
+fds = [os.open(path, os.O_RDONLY | os.O_DIRECT) for path in sys.argv[1:]]
+for which, off, length in json.load(sys.stdin):
+    assert os.preadv(fds[which], [memoryview(buffer)[:length]], off) == length
+"""
+
+
 def ranges(records, path, nodes):
     return {(r["off"], r["len"]) for r in records if r["op"] == "READ" and nodes.get(r["obj"]) == path}
+
+
+def spans(record):
+    return record.get("ranges", [[record["off"], record["len"]]])
+
+
+def check_merged(case, image):
+    """Every read of a workload is in the log: how many, which bytes, how often each, when."""
+    generator, reads = random.Random(5), []
+    for part in range(40):
+        kind, which, start = part % 5, part // 5 % 2, 4096 * generator.randrange(512)
+        for i in range(generator.randrange(1, 60)):
+            off = {0: start + 4096 * i, 1: start - 4096 * i, 2: 4096 * generator.randrange(1000), 3: 4096 * (i % 7)}
+            reads.append((i % 2 if kind == 4 else which, max(0, off.get(kind, 4096 * i)), 4096))
+    with case.mounted(image) as mnt:
+        child = subprocess.Popen([sys.executable, "-c", READS, f"{mnt}/disk.img", f"{mnt}/p0/volume.img"],
+                                 stdin=subprocess.PIPE, text=True)
+        child.communicate(json.dumps(reads))
+        assert child.returncode == 0
+    records = case.records()
+    mine = next(r["off"] for r in records if r["op"] == "PROC" and r["pid"] == child.pid)
+    nodes = {r["obj"]: r["path"] for r in records if r["op"] == "OPEN" and r.get("proc") == mine}
+    asked, told, count = collections.Counter(), collections.Counter(), collections.Counter()
+    for which, off, length in reads:
+        asked.update((("disk.img", "p0/volume.img")[which], sector) for sector in range(off, off + length, 512))
+    found = [r for r in records if r["op"] == "READ" and r.get("proc") == mine]
+    for record in found:
+        path = nodes[record["obj"]]
+        count[path] += record.get("reads", 1)
+        assert record.get("until", record["time"]) >= record["time"]
+        assert sum(length for _, length in spans(record)) == record["len"], record
+        for off, length in spans(record):
+            told.update((path, sector) for sector in range(off, off + length, 512))
+    assert count == collections.Counter(("disk.img", "p0/volume.img")[which] for which, _, _ in reads), count
+    assert told == asked
+    numbers = [(r["seq"], r["seq"] + r["reads"]) for r in found if "reads" in r]
+    assert len(numbers) >= 5 and len(found) < len(reads) // 2, (len(numbers), len(found), len(reads))
+    assert not any(a <= r["seq"] < b for r in records for a, b in numbers if r["seq"] != a), "a number given twice"
+    case.verify("INTACT closed")
+    second = run(os.path.join(ROOT, "scripts", "verify-audit-log"), case.sessions()[-1])
+    assert second.stdout.startswith(b"INTACT closed "), second.stdout
 
 
 with Case("audit") as case:
@@ -112,4 +165,5 @@ with Case("audit") as case:
     assert run(VDISKCTL, "audit", "verify", "--anchor", anchor, case.sessions()[-1], check=False).returncode == 1
     verifier = os.path.join(ROOT, "scripts", "verify-audit-log")
     assert run(verifier, "--key", key, "--anchor", anchor, known).stdout.startswith(b"INTACT closed ")
+    check_merged(case, names[-1])
 print("the log tells what was done")
