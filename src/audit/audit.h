@@ -177,6 +177,7 @@ void audit_lab_key(const struct audit_writer *writer, char out[192]);
 struct audit_previous {
     char text[AUDIT_PREVIOUS_TEXT]; /* AUDIT_T_PREVIOUS; "": there is no other session */
     char note[AUDIT_PREVIOUS_NOTE]; /* AUDIT_T_PREVIOUS_NOTE; "": it has no checkpoint */
+    char left_open[37];             /* its UUID when it waits for a recovery (a crash), or "" */
 };
 
 /* Looks for the newest other session in the directory of `writer`: "UUID FRAMES LEAF" of its sealed

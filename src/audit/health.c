@@ -227,6 +227,8 @@ bool health_check(struct audit_writer *w)
     size_t i;
     int error;
 
+    if (w->unnamed)
+        return true;
     segment_name(w->segment, segment);
     if (atomic_load(&w->ring.broken)) {
         notice(w, "a page of ring.wal cannot be had any more");

@@ -47,17 +47,6 @@ void merkle_root(const struct merkle *tree, struct vd_sha256 *sha, uint8_t out[V
     }
 }
 
-static void root_of(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t n, struct vd_sha256 *sha,
-                    uint8_t out[VD_SHA256_SIZE])
-{
-    struct merkle tree = {0};
-    uint64_t i;
-
-    for (i = 0; i < n; i++)
-        merkle_add(&tree, sha, leaves[i]);
-    merkle_root(&tree, sha, out);
-}
-
 /* Largest power of two below n (n > 1): where a tree of n leaves is divided. */
 static uint64_t split(uint64_t n)
 {
@@ -68,67 +57,121 @@ static uint64_t split(uint64_t n)
     return k;
 }
 
-static uint8_t *next_hash(struct merkle_proof *proof)
+static void add_range(struct merkle_prover *p, uint64_t start, uint64_t n)
 {
-    return proof->hash[proof->n++];
+    p->range[p->n] = (struct merkle_range){start, start + n, p->n};
+    p->n++;
 }
 
-static void reverse(struct merkle_proof *proof)
+/* The ranges were found from the top; a proof begins at the bottom, and leaves come in order. */
+static void order_ranges(struct merkle_prover *p)
 {
-    size_t i;
+    size_t i, j;
 
-    for (i = 0; i < proof->n / 2; i++) {
-        uint8_t hash[VD_SHA256_SIZE], *a = proof->hash[i], *b = proof->hash[proof->n - 1 - i];
+    p->proof.n = p->n;
+    for (i = 0; i < p->n; i++)
+        p->range[i].place = p->n - 1 - p->range[i].place;
+    for (i = 1; i < p->n; i++) {
+        const struct merkle_range range = p->range[i];
 
-        memcpy(hash, a, sizeof(hash));
-        memcpy(a, b, sizeof(hash));
-        memcpy(b, hash, sizeof(hash));
+        for (j = i; j > 0 && p->range[j - 1].start > range.start; j--)
+            p->range[j] = p->range[j - 1];
+        p->range[j] = range;
     }
 }
 
-void merkle_prove_inclusion(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t index,
-                            struct vd_sha256 *sha, struct merkle_proof *out)
+void merkle_prover_inclusion(struct merkle_prover *p, uint64_t size, uint64_t index)
 {
-    out->n = 0;
-    while (size > 1) { /* from the top; the definition goes from the bottom */
+    uint64_t start = 0;
+
+    *p = (struct merkle_prover){0};
+    while (size > 1) {
         uint64_t k = split(size);
 
-        if (index < k) {
-            root_of(leaves + k, size - k, sha, next_hash(out));
+        if (index - start < k) {
+            add_range(p, start + k, size - k);
             size = k;
         } else {
-            root_of(leaves, k, sha, next_hash(out));
-            leaves += k;
-            index -= k;
+            add_range(p, start, k);
+            start += k;
             size -= k;
         }
     }
-    reverse(out);
+    order_ranges(p);
 }
 
-void merkle_prove_consistency(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t old,
-                              struct vd_sha256 *sha, struct merkle_proof *out)
+void merkle_prover_consistency(struct merkle_prover *p, uint64_t size, uint64_t old)
 {
-    bool whole = true; /* the old tree is a subtree that its head is known of */
+    bool whole = true; /* the old tree is a subtree whose head is known */
+    uint64_t start = 0;
 
-    out->n = 0;
+    *p = (struct merkle_prover){0};
     while (old != size) {
         uint64_t k = split(size);
 
         if (old <= k) {
-            root_of(leaves + k, size - k, sha, next_hash(out));
+            add_range(p, start + k, size - k);
             size = k;
         } else {
-            root_of(leaves, k, sha, next_hash(out));
-            leaves += k;
+            add_range(p, start, k);
+            start += k;
             old -= k;
             size -= k;
             whole = false;
         }
     }
     if (!whole)
-        root_of(leaves, size, sha, next_hash(out));
-    reverse(out);
+        add_range(p, start, size);
+    order_ranges(p);
+}
+
+void merkle_prover_add(struct merkle_prover *p, struct vd_sha256 *sha,
+                       const uint8_t leaf[VD_SHA256_SIZE])
+{
+    const struct merkle_range *range = &p->range[p->at];
+
+    if (p->at < p->n && p->next >= range->start) {
+        merkle_add(&p->tree, sha, leaf);
+        if (p->next + 1 == range->end) {
+            merkle_root(&p->tree, sha, p->proof.hash[range->place]);
+            p->tree = (struct merkle){0};
+            p->at++;
+        }
+    }
+    p->next++;
+}
+
+bool merkle_prover_done(const struct merkle_prover *p)
+{
+    return p->at == p->n;
+}
+
+static void prove(struct merkle_prover *p, const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size,
+                  struct vd_sha256 *sha, struct merkle_proof *out)
+{
+    uint64_t i;
+
+    for (i = 0; i < size; i++)
+        merkle_prover_add(p, sha, leaves[i]);
+    *out = p->proof;
+}
+
+void merkle_prove_inclusion(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t index,
+                            struct vd_sha256 *sha, struct merkle_proof *out)
+{
+    struct merkle_prover p;
+
+    merkle_prover_inclusion(&p, size, index);
+    prove(&p, leaves, size, sha, out);
+}
+
+void merkle_prove_consistency(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t old,
+                              struct vd_sha256 *sha, struct merkle_proof *out)
+{
+    struct merkle_prover p;
+
+    merkle_prover_consistency(&p, size, old);
+    prove(&p, leaves, size, sha, out);
 }
 
 bool merkle_check_inclusion(const struct merkle_proof *proof, uint64_t size, uint64_t index,

@@ -38,13 +38,35 @@ struct merkle_proof {
     uint8_t hash[MERKLE_MAX_PROOF][VD_SHA256_SIZE];
 };
 
-/* Proof that leaf number `index` is in the tree of the first `size` leaves (section 2.1.1).
- * `leaves`: at least `size` hashes; index < size. */
-void merkle_prove_inclusion(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t index,
-                            struct vd_sha256 *sha, struct merkle_proof *out);
+/* Makes a proof while the leaves go by in order, each once: every hash of a proof is the root over a
+ * range of leaves, and the ranges do not overlap.  Memory does not depend on the number of leaves. */
+struct merkle_prover {
+    struct merkle_proof proof; /* complete once merkle_prover_done */
+    size_t n, at;              /* ranges, and how many of them are over */
+    struct merkle_range {
+        uint64_t start, end; /* leaves [start, end) */
+        size_t place;        /* of its root in the proof */
+    } range[MERKLE_MAX_PROOF];
+    uint64_t next;      /* number of the leaf that comes next */
+    struct merkle tree; /* over the leaves of the range at hand */
+};
+
+/* Proof that leaf number `index` is in the tree of the first `size` leaves (section 2.1.1);
+ * index < size. */
+void merkle_prover_inclusion(struct merkle_prover *prover, uint64_t size, uint64_t index);
 
 /* Proof that the tree of the first `size` leaves continues that of the first `old` (section
  * 2.1.2); 0 < old <= size.  Empty when they are equal. */
+void merkle_prover_consistency(struct merkle_prover *prover, uint64_t size, uint64_t old);
+
+/* The next leaf.  Leaves after those that the proof is about are passed over.  `sha` is scratch. */
+void merkle_prover_add(struct merkle_prover *prover, struct vd_sha256 *sha,
+                       const uint8_t leaf[VD_SHA256_SIZE]);
+bool merkle_prover_done(const struct merkle_prover *prover);
+
+/* The same from leaves in memory: at least `size` hashes. */
+void merkle_prove_inclusion(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t index,
+                            struct vd_sha256 *sha, struct merkle_proof *out);
 void merkle_prove_consistency(const uint8_t (*leaves)[VD_SHA256_SIZE], uint64_t size, uint64_t old,
                               struct vd_sha256 *sha, struct merkle_proof *out);
 

@@ -3,9 +3,13 @@
  * The session before this one in the same directory: its id, number of sealed frames, last leaf hash
  * and last checkpoint.  Noted in the next SESSION_OPEN they show a later cut of that log.
  *
+ * Likewise which sessions of a directory wait for a recovery.
+ *
  * Only frame headers are walked: this runs at every mount and is no verification.  Any thread of
  * the supervisor.
  */
+#include "audit/recover.h"
+#include "audit/verify_ring.h"
 #include "audit/writer.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -22,7 +26,8 @@
 
 #define WINDOW ((size_t)1 << 18)
 _Static_assert(WINDOW >= AUDIT_MAX_FRAME, "a window holds a frame");
-#define NOTES_TAIL ((size_t)4 * NOTE_MAX) /* the last note begins in it, whatever is torn */
+#define MAX_SESSIONS ((size_t)1 << 20)      /* of one directory: 37 MiB of names */
+#define NOTES_TAIL   ((size_t)4 * NOTE_MAX) /* the last note begins in it, whatever is torn */
 _Static_assert(NOTE_MAX < AUDIT_PREVIOUS_NOTE && NOTES_TAIL <= WINDOW, "room for a note");
 
 static bool is_uuid(const char *name)
@@ -74,6 +79,7 @@ static int find_newest(const struct audit_writer *w, char out[37], struct vd_err
 struct last_frame {
     bool found;
     uint64_t frame_no;
+    uint32_t flags;
     uint64_t off;
     size_t len;
 };
@@ -116,7 +122,8 @@ static int walk_headers(int fd, uint8_t *window, struct last_frame *out)
                 return 0;
             if (len > (size_t)have - pos)
                 break;
-            *out = (struct last_frame){true, vd_le64(h + AUDIT_H_FRAME_NO), base + pos, len};
+            *out = (struct last_frame){true, vd_le64(h + AUDIT_H_FRAME_NO),
+                                       vd_le32(h + AUDIT_H_FLAGS), base + pos, len};
             pos += len;
         }
         if (pos == 0) /* not even one frame in a window: the end */
@@ -158,32 +165,62 @@ static uint32_t count_segments(int dir_fd)
     }
 }
 
-static int describe(int dir_fd, const char *id, uint8_t *window, char out[AUDIT_PREVIOUS_TEXT])
+/* The last whole frame of the log, and the descriptor of its segment (the caller's; -1: none). */
+static int find_last(int dir_fd, uint8_t *window, struct last_frame *out, int *out_fd)
 {
     uint32_t n = count_segments(dir_fd);
 
-    while (n-- > 0) { /* the last one may be empty */
-        struct last_frame last = {0};
-        uint8_t leaf[VD_SHA256_SIZE];
-        char name[SEGMENT_NAME_SIZE], hex[2 * VD_SHA256_SIZE + 1];
+    *out = (struct last_frame){0};
+    *out_fd = -1;
+    while (n-- > 0 && !out->found) { /* the last one may be empty */
+        char name[SEGMENT_NAME_SIZE];
         VD_AUTO(fd) int fd = -1;
         int error;
 
         (void)snprintf(name, sizeof(name), "%06u.vlog", n);
         fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        error = fd < 0 ? errno : walk_headers(fd, window, &last);
-        if (error == 0 && last.found)
-            error = leaf_of(fd, &last, window, leaf);
+        error = fd < 0 ? errno : walk_headers(fd, window, out);
         if (error)
             return error;
-        if (last.found) {
-            vd_sha256_hex(leaf, hex);
-            (void)snprintf(out, AUDIT_PREVIOUS_TEXT, "%s %" PRIu64 " %s", id, last.frame_no + 1,
-                           hex);
-            return 0;
-        }
+        if (out->found)
+            *out_fd = vd_take_fd(&fd);
     }
-    (void)snprintf(out, AUDIT_PREVIOUS_TEXT, "%s 0 -", id);
+    return 0;
+}
+
+/* ring.wal is removed last. */
+static enum audit_left judge(int dir_fd, const struct last_frame *last)
+{
+    struct stat st;
+
+    if (ring_is_live(dir_fd))
+        return AUDIT_LEFT_RUNNING;
+    if (fstatat(dir_fd, RING_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return AUDIT_LEFT_OPEN;
+    return last->found && last->flags & AUDIT_FRAME_CLOSE ? AUDIT_LEFT_CLOSED : AUDIT_LEFT_OPEN;
+}
+
+static int describe(int dir_fd, const char *id, uint8_t *window, struct audit_previous *out)
+{
+    char hex[2 * VD_SHA256_SIZE + 1];
+    uint8_t leaf[VD_SHA256_SIZE];
+    struct last_frame last;
+    VD_AUTO(fd) int fd = -1;
+    int error = find_last(dir_fd, window, &last, &fd);
+
+    if (error == 0 && last.found)
+        error = leaf_of(fd, &last, window, leaf);
+    if (error)
+        return error;
+    if (last.found) {
+        vd_sha256_hex(leaf, hex);
+        (void)snprintf(out->text, sizeof(out->text), "%s %" PRIu64 " %s", id, last.frame_no + 1,
+                       hex);
+    } else {
+        (void)snprintf(out->text, sizeof(out->text), "%s 0 -", id);
+    }
+    if (judge(dir_fd, &last) == AUDIT_LEFT_OPEN)
+        (void)snprintf(out->left_open, sizeof(out->left_open), "%s", id);
     return 0;
 }
 
@@ -258,11 +295,111 @@ int audit_previous(const struct audit_writer *w, struct audit_previous *out, str
     if (rc || !id[0])
         return rc;
     dir_fd = openat(w->base_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    error = dir_fd < 0 ? errno : describe(dir_fd, id, window, out->text);
+    error = dir_fd < 0 ? errno : describe(dir_fd, id, window, out);
     if (error == 0)
         error = describe_note(dir_fd, id, window, out->note);
     if (error)
         return vd_fail_errno(err, VD_EAUDIT, error, "%s/%s: the previous session cannot be read",
                              w->base, id);
     return 0;
+}
+
+/* ---- sessions that wait for a recovery ---- */
+
+int audit_left(int dir_fd, enum audit_left *out, struct vd_err *err)
+{
+    VD_AUTO(free) uint8_t *window = malloc(WINDOW + 1);
+    struct last_frame last = {0};
+    VD_AUTO(fd) int fd = -1;
+    int error = 0;
+
+    if (!window)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    if (judge(dir_fd, &(struct last_frame){.found = true, .flags = AUDIT_FRAME_CLOSE}) ==
+        AUDIT_LEFT_CLOSED) /* as far as the names go: the frames tell */
+        error = find_last(dir_fd, window, &last, &fd);
+    if (error)
+        return vd_fail_errno(err, VD_EAUDIT, error, "the last frame cannot be read");
+    *out = judge(dir_fd, &last);
+    return 0;
+}
+
+struct names {
+    char (*v)[37];
+    size_t n, room;
+};
+
+static int add_name(struct names *names, const char *name, struct vd_err *err)
+{
+    if (names->n == MAX_SESSIONS)
+        return vd_fail(err, VD_ELIMIT, "more than %zu sessions", MAX_SESSIONS);
+    if (names->n == names->room) {
+        size_t room = names->room ? 2 * names->room : 64;
+        void *more = realloc(names->v, room * sizeof(*names->v));
+
+        if (!more)
+            return vd_fail(err, VD_ENOMEM, "out of memory");
+        names->v = more;
+        names->room = room;
+    }
+    memcpy(names->v[names->n++], name, sizeof(*names->v));
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static int list_sessions(const char *dir, struct names *out, struct vd_err *err)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+    int rc = 0;
+
+    if (!d)
+        return vd_fail_errno(err, errno == ENOENT ? VD_ENOENT : VD_EAUDIT, errno, "%s", dir);
+    while (rc == 0 && (e = readdir(d)))
+        if (is_uuid(e->d_name) && is_own_directory(dirfd(d), e->d_name))
+            rc = add_name(out, e->d_name, err);
+    (void)closedir(d);
+    if (out->n)
+        qsort(out->v, out->n, sizeof(*out->v), compare_names);
+    return vd_prefix(err, rc, "%s", dir);
+}
+
+static int left_one(const char *dir, const char *name, audit_left_fn *fn, void *ctx,
+                    uint64_t *io_running, struct vd_err *err)
+{
+    VD_AUTO(free) char *path = NULL;
+    VD_AUTO(fd) int fd = -1;
+    enum audit_left left;
+    int rc;
+
+    if (asprintf(&path, "%s/%s", dir, name) < 0) {
+        path = NULL;
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    }
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return vd_fail_errno(err, VD_EAUDIT, errno, "%s", path);
+    rc = vd_prefix(err, audit_left(fd, &left, err), "%s", path);
+    *io_running += rc == 0 && left == AUDIT_LEFT_RUNNING;
+    return rc == 0 && left == AUDIT_LEFT_OPEN ? fn(ctx, path, err) : rc;
+}
+
+int audit_left_each(const char *dir, audit_left_fn *fn, void *ctx, uint64_t *out_running,
+                    struct vd_err *err)
+{
+    struct names names = {0};
+    uint64_t running = 0;
+    int rc = list_sessions(dir, &names, err);
+    size_t i;
+
+    for (i = 0; rc == 0 && i < names.n; i++)
+        rc = left_one(dir, names.v[i], fn, ctx, &running, err);
+    free(names.v);
+    if (out_running)
+        *out_running = running;
+    return rc;
 }

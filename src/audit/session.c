@@ -260,7 +260,7 @@ static int open_segment(struct audit_writer *w, struct vd_err *err)
     return 0;
 }
 
-static void writer_free(struct audit_writer *w)
+void writer_free(struct audit_writer *w)
 {
     ring_clear(&w->ring);
     close_fd(&w->segment_fd);
@@ -296,7 +296,7 @@ static void discard(struct audit_writer *w)
     writer_free(w);
 }
 
-static struct audit_writer *writer_new(const struct audit_config *config)
+struct audit_writer *writer_new(const struct audit_config *config)
 {
     struct audit_writer *w = calloc(1, sizeof(*w));
     unsigned seal_ms = config->seal_ms ? config->seal_ms : DEFAULT_SEAL_MS;
@@ -460,7 +460,7 @@ static bool drain(struct audit_writer *w)
     }
 }
 
-static bool append_close(struct audit_writer *w, enum audit_close_reason how)
+bool writer_append_close(struct audit_writer *w, enum audit_close_reason how)
 {
     static const char *const reasons[] = {"clean",
                                           "stopped by a signal",
@@ -505,7 +505,7 @@ int audit_close(struct audit_writer *w, enum audit_close_reason how, struct vd_e
     }
     stop_thread(w);
     w->ring.writer = NULL;
-    if (!drain(w) || !append_close(w, how)) {
+    if (!drain(w) || !writer_append_close(w, how)) {
         rc = vd_fail_errno(err, VD_EAUDIT, w->error, "%s: cannot close the audit log", w->dir);
         space_give_back(w->segment_fd);
         space_give_back(w->checkpoints_fd);

@@ -242,6 +242,14 @@ static int show_records(struct walk *w, const uint8_t *frame, size_t len)
     return rc;
 }
 
+static void show_frame(const struct walk *w, const uint8_t *frame, size_t len)
+{
+    const struct audit_seen_frame seen = {frame, len, w->e.frame_no - 1, w->e.leaf};
+
+    if (w->options && w->options->frame_fn)
+        w->options->frame_fn(w->options->seen_ctx, &seen);
+}
+
 /* What scan_frames found. */
 enum scan { SCAN_END, SCAN_PARTIAL, SCAN_BAD };
 
@@ -276,8 +284,10 @@ static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
         w->r->bytes += len;
         *out = SCAN_END;
         rc = show_records(w, w->buf + w->pos, len);
-        if (rc == 0)
+        if (rc == 0) {
+            show_frame(w, w->buf + w->pos, len);
             rc = signed_after_frame(w);
+        }
         if (rc || w->r->verdict == AUDIT_TAMPERED)
             return rc;
         advance(w, len);
@@ -486,6 +496,8 @@ static void copy_totals(struct walk *w)
     memcpy(r->session, w->e.session, sizeof(r->session));
     memcpy(r->leaf, w->e.leaf, sizeof(r->leaf));
     merkle_root(&w->e.tree, w->e.sha, r->root);
+    r->tree = w->e.tree;
+    r->next_seq = w->e.seq;
     r->epochs = w->e.epoch;
     r->checkpoints = w->notes.n;
     r->checkpoint_size = w->notes.size;
@@ -654,6 +666,26 @@ static int open_path(struct walk *w, const char *path, bool *out_is_dir)
     return w->dir_fd < 0 ? vd_fail_errno(w->err, VD_EIO, errno, "%s: its directory", path) : 0;
 }
 
+static int run_open(struct walk *w, const char *path, bool is_dir)
+{
+    int rc;
+
+    w->r->live = w->dir_fd >= 0 && !(w->options && w->options->owned) && ring_is_live(w->dir_fd);
+    w->has_notes = w->dir_fd >= 0;
+    if (w->r->live)
+        w->recent = calloc(NOTES_RECENT, sizeof(*w->recent));
+    rc = w->r->live && !w->recent ? vd_fail(w->err, VD_ENOMEM, "out of memory")
+                                  : vd_prefix(w->err, run(w), "%s", path);
+    free(w->recent);
+    if (rc == 0 && is_dir && w->r->verdict != AUDIT_TAMPERED)
+        check_dir_name(w, path);
+    if (w->only_fd >= 0)
+        (void)close(w->only_fd);
+    if (w->dir_fd >= 0)
+        (void)close(w->dir_fd);
+    return rc;
+}
+
 int audit_verify(const char *path, const struct audit_verify_options *options, audit_seen_fn *fn,
                  void *ctx, struct audit_report *out, struct vd_err *err)
 {
@@ -671,22 +703,26 @@ int audit_verify(const char *path, const struct audit_verify_options *options, a
 
     memset(out, 0, sizeof(*out));
     rc = open_path(&w, path, &is_dir);
-    if (rc)
-        return rc;
-    out->live = w.dir_fd >= 0 && ring_is_live(w.dir_fd);
-    w.has_notes = w.dir_fd >= 0;
-    if (out->live)
-        w.recent = calloc(NOTES_RECENT, sizeof(*w.recent));
-    rc = out->live && !w.recent ? vd_fail(err, VD_ENOMEM, "out of memory")
-                                : vd_prefix(err, run(&w), "%s", path);
-    free(w.recent);
-    if (rc == 0 && is_dir && out->verdict != AUDIT_TAMPERED)
-        check_dir_name(&w, path);
-    if (w.only_fd >= 0)
-        (void)close(w.only_fd);
-    if (w.dir_fd >= 0)
-        (void)close(w.dir_fd);
-    return rc;
+    return rc ? rc : run_open(&w, path, is_dir);
+}
+
+int audit_verify_at(int dir_fd, const char *path, const struct audit_verify_options *options,
+                    audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err)
+{
+    struct walk w = {.r = out,
+                     .fn = fn,
+                     .ctx = ctx,
+                     .err = err,
+                     .src = {.fd = -1},
+                     .only_fd = -1,
+                     .options = options,
+                     .notes = {.fd = -1}};
+
+    memset(out, 0, sizeof(*out));
+    w.dir_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w.dir_fd < 0)
+        return vd_fail_errno(err, VD_EIO, errno, "%s", path);
+    return run_open(&w, path, true);
 }
 
 bool audit_is_live(const char *path, uint64_t *out_mount)

@@ -6,6 +6,7 @@
 #ifndef VD_AUDIT_VERIFY_H
 #define VD_AUDIT_VERIFY_H
 
+#include "audit/merkle.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -19,7 +20,27 @@ enum audit_verdict {
     AUDIT_TAMPERED       /* a frame, or the order of frames, is not what was written */
 };
 
-/* What is known from elsewhere. */
+/* One frame that was verified.  Borrowed for the call. */
+struct audit_seen_frame {
+    const uint8_t *bytes;
+    size_t len;
+    uint64_t frame_no;
+    const uint8_t *leaf; /* its leaf hash, 32 bytes */
+};
+typedef void audit_frame_fn(void *ctx, const struct audit_seen_frame *frame);
+
+/* One of the log's own checkpoints, as text, after its head and its signature were verified.
+ * Borrowed for the call. */
+struct audit_seen_note {
+    const char *text; /* the whole note, not NUL-terminated */
+    size_t len;
+    uint64_t size;      /* frames that it covers */
+    uint32_t epoch;     /* whose key signed it … */
+    const uint8_t *key; /* … which is this, 32 bytes */
+};
+typedef void audit_note_fn(void *ctx, const struct audit_seen_note *note);
+
+/* What is known from elsewhere, and what else is to be told. */
 struct audit_verify_options {
     /* "NAME+ID+BASE64" of the log's first key, or of the laboratory's key that must have signed one of
      * its checkpoints; NULL: no key is known, the log vouches for itself. */
@@ -35,6 +56,11 @@ struct audit_verify_options {
     /* Receives the last checkpoint that was checked, "" when there is none: AUDIT_NOTE bytes; may be
      * NULL. */
     char *last_note;
+    bool owned; /* the caller holds the lock on ring.wal: nobody is writing the log */
+    /* Called for every good frame after its records, and for every good checkpoint; may be NULL. */
+    audit_frame_fn *frame_fn;
+    audit_note_fn *note_fn;
+    void *seen_ctx;
 };
 
 /* Room for a checkpoint as text, NUL included. */
@@ -49,6 +75,8 @@ struct audit_report {
     uint8_t session[16];
     uint8_t leaf[32];    /* of the last intact frame: what to keep outside */
     uint8_t root[32];    /* head of the tree over all intact frames */
+    struct merkle tree;  /* the same with what is needed to go on */
+    uint64_t next_seq;   /* sequence number of the first record that is in no frame */
     char first_key[192]; /* "NAME+ID+BASE64" of the first epoch */
     uint32_t epochs;
     uint64_t checkpoints, checkpoint_size; /* that were checked; frames that the last one covers */
@@ -82,6 +110,10 @@ typedef int audit_seen_fn(void *ctx, const struct audit_seen *seen, struct vd_er
  * log cannot be read or is no log. */
 int audit_verify(const char *path, const struct audit_verify_options *options, audit_seen_fn *fn,
                  void *ctx, struct audit_report *out, struct vd_err *err);
+
+/* The same for the directory that `dir_fd` (borrowed) is; `path` is its name for messages. */
+int audit_verify_at(int dir_fd, const char *path, const struct audit_verify_options *options,
+                    audit_seen_fn *fn, void *ctx, struct audit_report *out, struct vd_err *err);
 
 /* The same for segments that lie in memory (segment i in bytes[i]) and their checkpoints (NULL:
  * they are not looked at); no ring. */

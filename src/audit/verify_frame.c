@@ -55,7 +55,7 @@ static bool header_key(const struct expect *e, const uint8_t *h, struct fault *f
         return false;
     if (e->frame_no == 0 && vd_le32(h + AUDIT_H_FLAGS) & AUDIT_FRAME_HEARTBEAT)
         return bad(fault, AUDIT_H_FLAGS, "a log begins with a heartbeat");
-    if (recovery && (e->frame_no == 0 || !e->segment_start))
+    if (recovery && (e->segment == 0 || !e->segment_start))
         return bad(fault, AUDIT_H_FLAGS, "a recovery that does not begin a segment");
     if (!recovery && e->frame_no > 0 &&
         memcmp(h + AUDIT_H_KEY, next ? e->next : e->key, NOTE_PUBLIC_SIZE) != 0)
@@ -277,7 +277,7 @@ static bool first_record_check(const uint8_t *frame, size_t pos, uint64_t seq, s
     uint16_t op = vd_le16(frame + pos + AUDIT_R_OP);
     bool recovery = vd_le32(frame + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED;
 
-    if (seq == 0 && op != AUDIT_SESSION_OPEN)
+    if (seq == 0 && op != AUDIT_SESSION_OPEN && !recovery) /* or nothing was sealed before it */
         return bad(fault, pos + AUDIT_R_OP, "the first record does not open a session");
     if ((op == AUDIT_RECOVERED) != (recovery && pos == AUDIT_FRAME_HEADER))
         return bad(fault, pos + AUDIT_R_OP, "a recovery and its record do not belong together");
@@ -339,7 +339,8 @@ bool frame_check(struct expect *e, const uint8_t *frame, size_t len, struct faul
     static const uint8_t leaf_prefix = 0;
     struct tally t = {.seq = e->seq};
 
-    if (e->closed)
+    /* Nobody can sign a close record any more after a crash, but a recovery can follow it. */
+    if (e->closed && !(vd_le32(frame + AUDIT_H_FLAGS) & AUDIT_FRAME_RECOVERED))
         return bad(fault, 0, "something follows the frame that closed the log");
     if (!frame_begins(e, frame, AUDIT_FRAME_HEADER, fault) || !header_form(frame, len, fault) ||
         !records_check(frame, len, &t, fault) || !totals_check(e, frame, &t, fault))
@@ -355,10 +356,9 @@ bool frame_check(struct expect *e, const uint8_t *frame, size_t len, struct faul
     e->seq = t.seq;
     e->total += t.records;
     e->lost += t.lost;
-    if (t.last_op == AUDIT_SESSION_CLOSE) {
-        e->closed = true;
+    e->closed = t.last_op == AUDIT_SESSION_CLOSE;
+    if (e->closed)
         e->close_result = t.last_result;
-    }
     vd_sha256_reset(e->sha);
     vd_sha256_add(e->sha, &leaf_prefix, 1);
     vd_sha256_add(e->sha, frame, len);

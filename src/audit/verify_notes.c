@@ -209,6 +209,12 @@ bool notes_follow(struct notes *notes, const struct expect *e, const struct note
         memcpy(notes->last, notes->buf, note.len); /* NOTE_MAX at most */
         notes->last[note.len] = '\0';
     }
+    if (notes->fn) {
+        const struct audit_seen_note seen = {notes->buf, note.len, checkpoint.size, e->epoch,
+                                             e->key};
+
+        notes->fn(notes->ctx, &seen);
+    }
     notes->have -= note.len;
     memmove(notes->buf, notes->buf + note.len, notes->have);
     return true;

@@ -22,6 +22,8 @@ struct notes {
      * frames at n modulo NOTES_RECENT), else NULL: a checkpoint may come after further frames, so it
      * may be met when the walk has passed them. */
     const uint8_t (*recent)[VD_SHA256_SIZE];
+    audit_note_fn *fn; /* is told of each one that was checked; may be NULL */
+    void *ctx;
 };
 
 #define NOTES_RECENT 1024

@@ -33,15 +33,15 @@ struct ring_file {
     size_t n;
 };
 
-static int open_ring_file(int dir_fd)
+int ring_open(int dir_fd, int flags)
 {
-    return openat(dir_fd, "ring.wal", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    return openat(dir_fd, "ring.wal", flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
 bool ring_is_live(int dir_fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    VD_AUTO(fd) int fd = open_ring_file(dir_fd);
+    VD_AUTO(fd) int fd = ring_open(dir_fd, O_RDONLY);
 
     return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
@@ -64,7 +64,7 @@ static bool read_fully(int fd, uint8_t *buf, size_t len, uint64_t off)
 
 uint64_t ring_mount(int dir_fd)
 {
-    VD_AUTO(fd) int fd = open_ring_file(dir_fd);
+    VD_AUTO(fd) int fd = ring_open(dir_fd, O_RDONLY);
     uint8_t h[AUDIT_W_STATE];
 
     if (fd < 0 || !read_fully(fd, h, sizeof(h), 0))
@@ -72,25 +72,31 @@ uint64_t ring_mount(int dir_fd)
     return (uint64_t)vd_le32(h + AUDIT_W_MOUNT) << 32 | vd_le32(h + AUDIT_W_MOUNT + 4);
 }
 
-/* Why the ring cannot be used, or NULL. */
-static const char *header_check(struct ring_file *f, const struct audit_report *report)
+const char *ring_unusable(int fd, const uint8_t *session, uint8_t out_session[16])
 {
     uint8_t h[AUDIT_W_STATE];
     struct stat st;
+    uint64_t n;
 
-    if (fstat(f->fd, &st) || !S_ISREG(st.st_mode))
+    if (fd < 0)
+        return "ring.wal is missing: what was not sealed cannot be told, or the end of a closed "
+               "log "
+               "was cut off";
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
         return "ring.wal is no regular file";
-    if (st.st_size < AUDIT_RING_HEADER || !read_fully(f->fd, h, sizeof(h), 0))
+    if (st.st_size < AUDIT_RING_HEADER || !read_fully(fd, h, sizeof(h), 0))
         return "ring.wal is cut off";
     if (memcmp(h + AUDIT_W_MAGIC, AUDIT_RING_MAGIC, 4) != 0 ||
         vd_le16(h + AUDIT_W_VERSION) != AUDIT_VERSION || vd_le16(h + AUDIT_W_SLOT) != AUDIT_SLOT)
         return "ring.wal is no ring of this version";
-    f->n_slots = vd_le64(h + AUDIT_W_SLOTS);
-    if (!vd_is_pow2(f->n_slots) || f->n_slots < LARGEST_RECORD || f->n_slots > MAX_RING_SLOTS ||
-        (uint64_t)st.st_size != AUDIT_RING_HEADER + f->n_slots * AUDIT_SLOT)
+    n = vd_le64(h + AUDIT_W_SLOTS);
+    if (!vd_is_pow2(n) || n < LARGEST_RECORD || n > MAX_RING_SLOTS ||
+        (uint64_t)st.st_size != AUDIT_RING_HEADER + n * AUDIT_SLOT)
         return "ring.wal has not the size that it names";
-    if (report->has_session && memcmp(h + AUDIT_W_SESSION, report->session, 16) != 0)
+    if (session && memcmp(h + AUDIT_W_SESSION, session, 16) != 0)
         return "ring.wal belongs to another session";
+    if (out_session)
+        memcpy(out_session, h + AUDIT_W_SESSION, 16);
     return NULL;
 }
 
@@ -115,55 +121,84 @@ static const uint8_t *slots_at(struct ring_file *f, uint64_t seq, size_t n)
     return f->window + (size_t)(seq - f->first) * AUDIT_SLOT;
 }
 
-/* Slots that the thing at `seq` takes; counts it. */
-static int count_one(struct ring_file *f, uint64_t seq, uint64_t left, uint64_t *out_slots,
-                     struct audit_report *report)
+/* What stands at `seq`, `left` slots before the walk is round. */
+static int look_at(struct ring_file *f, uint64_t seq, uint64_t left, struct ring_item *out)
 {
     const uint8_t *slot = slots_at(f, seq, 1);
-    uint64_t word, n = 1;
+    uint64_t word, n;
 
     if (!slot)
         return -1;
+    *out = (struct ring_item){RING_NOTHING, seq, 1, NULL};
     word = vd_le64(slot);
     if (word == seq + 1) {
         n = 1u + slot[AUDIT_R_EXT];
-        slot = n <= left ? slots_at(f, seq, (size_t)n) : NULL;
-        if (slot && !(slot[AUDIT_R_FLAGS] & AUDIT_F_MERGED) &&
+        if (n > left)
+            return 0;
+        slot = slots_at(f, seq, (size_t)n);
+        if (!slot)
+            return -1;
+        if (!(slot[AUDIT_R_FLAGS] & AUDIT_F_MERGED) &&
             vd_crc32c_without(slot, (size_t)n * AUDIT_SLOT, AUDIT_R_CRC) ==
                 vd_le32(slot + AUDIT_R_CRC))
-            report->unsealed++;
-        else
-            n = 1;
+            *out = (struct ring_item){RING_RECORD, seq, (size_t)n, slot};
     } else if (word & AUDIT_RING_CLAIMED) {
         n = 1 + (word & AUDIT_MAX_EXT);
-        report->unfinished++;
+        *out = (struct ring_item){RING_CLAIM, seq, (size_t)(n < left ? n : left), NULL};
     }
-    *out_slots = n < left ? n : left;
+    return 0;
+}
+
+int ring_walk(int fd, uint64_t seq, ring_item_fn *fn, void *ctx, struct vd_err *err)
+{
+    VD_AUTO(free) uint8_t *window = calloc(WINDOW_SLOTS, AUDIT_SLOT);
+    struct ring_file f = {.fd = fd, .window = window};
+    uint8_t number[8];
+    uint64_t done = 0;
+    int rc = 0;
+
+    if (!window)
+        return vd_fail(err, VD_ENOMEM, "out of memory");
+    if (!read_fully(fd, number, sizeof(number), AUDIT_W_SLOTS))
+        return vd_fail_errno(err, VD_EIO, errno, "ring.wal: cannot be read");
+    f.n_slots = vd_le64(number);
+    if (!vd_is_pow2(f.n_slots) || f.n_slots < LARGEST_RECORD || f.n_slots > MAX_RING_SLOTS)
+        return vd_fail(err, VD_EIO, "ring.wal: changes while it is read");
+    while (rc == 0 && done < f.n_slots) {
+        struct ring_item item;
+
+        if (look_at(&f, seq + done, f.n_slots - done, &item))
+            return vd_fail_errno(err, VD_EIO, errno, "ring.wal: cannot be read");
+        rc = fn(ctx, &item, err);
+        done += item.slots;
+    }
+    return rc;
+}
+
+static int count_item(void *ctx, const struct ring_item *item, struct vd_err *err)
+{
+    struct audit_report *report = ctx;
+
+    (void)err;
+    report->unsealed += item->kind == RING_RECORD;
+    report->unfinished += item->kind == RING_CLAIM;
     return 0;
 }
 
 int ring_scan(int dir_fd, uint64_t seq, struct audit_report *report, struct vd_err *err)
 {
-    VD_AUTO(free) uint8_t *window = calloc(WINDOW_SLOTS, AUDIT_SLOT);
-    VD_AUTO(fd) int fd = open_ring_file(dir_fd);
-    struct ring_file f = {.fd = fd, .window = window};
+    VD_AUTO(fd) int fd = ring_open(dir_fd, O_RDONLY);
     const char *why;
-    uint64_t done, n;
+    int rc;
 
-    if (!window)
-        return vd_fail(err, VD_ENOMEM, "out of memory");
     if (fd < 0 && errno != ENOENT)
         return vd_fail_errno(err, VD_EIO, errno, "ring.wal");
-    why = fd < 0 ? "ring.wal is missing: what was not sealed cannot be told, or the end of a "
-                   "closed log was cut off"
-                 : header_check(&f, report);
+    why = ring_unusable(fd, report->has_session ? report->session : NULL, NULL);
     if (why) {
         (void)snprintf(report->reason, sizeof(report->reason), "%s", why);
         return 0;
     }
-    for (done = 0; done < f.n_slots; done += n)
-        if (count_one(&f, seq + done, f.n_slots - done, &n, report))
-            return vd_fail_errno(err, VD_EIO, errno, "ring.wal: cannot be read");
-    report->has_ring = true;
-    return 0;
+    rc = ring_walk(fd, seq, count_item, report, err);
+    report->has_ring = rc == 0;
+    return rc;
 }

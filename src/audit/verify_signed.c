@@ -29,7 +29,7 @@ int signed_open(struct walk *w, uint32_t number)
         (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS ".%06" PRIu32, number);
     if (w->notes.fd >= 0)
         (void)close(w->notes.fd);
-    w->notes = (struct notes){.fd = -1, .n = w->notes.n};
+    w->notes = (struct notes){.fd = -1, .n = w->notes.n, .fn = w->notes.fn, .ctx = w->notes.ctx};
     w->notes.fd = openat(w->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (w->notes.fd < 0 && errno != ENOENT)
         return vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
@@ -45,6 +45,10 @@ int signed_check_options(struct walk *w)
     const struct audit_verify_options *o = w->options;
     int rc = 0;
 
+    if (o) {
+        w->notes.fn = o->note_fn;
+        w->notes.ctx = o->seen_ctx;
+    }
     if (o && o->key) {
         rc = note_key_decode(o->key, &w->lab, w->err);
         w->has_lab = strncmp(w->lab.name, AUDIT_ORIGIN, strlen(AUDIT_ORIGIN)) != 0;
@@ -109,8 +113,12 @@ int signed_before_frame(struct walk *w, const uint8_t *header)
     char reason[256];
     int rc = 0;
 
-    if (!w->has_notes || w->e.frame_no == 0)
+    if (!w->has_notes || (w->e.frame_no == 0 && !recovery))
         return 0;
+    if (recovery && w->e.closed && w->notes.size == w->e.frame_no) {
+        walk_tampered(w, w->off, "something follows the checkpoint over the whole log");
+        return 0;
+    }
     if (recovery) {
         if (!notes_end(&w->notes, &w->e, reason, &rc, w->err) && rc == 0)
             walk_tampered(w, w->off, reason);

@@ -177,7 +177,8 @@ bool writer_seal(struct audit_writer *w, uint32_t flags)
             return false;
         if (w->frame_records == 0)
             w->t_first = w->t_last = (int64_t)audit_clock_ns(CLOCK_REALTIME);
-        frame_header(w, flags);
+        frame_header(w, flags | w->frame_flags);
+        w->frame_flags = 0;
         vd_sha256_reset(w->sha);
         vd_sha256_add(w->sha, &leaf_prefix, 1);
         vd_sha256_add(w->sha, w->frame, (size_t)(frame_end(w) - w->frame));

@@ -41,6 +41,7 @@ struct audit_writer { /* NOLINT(clang-analyzer-optin.performance.Padding): group
     uint64_t reserve_close; /* the part of it that is for the ring and the close; immutable */
     uint64_t low_bytes;     /* mark of low space, 0 = default; immutable */
     bool unreserved;        /* the file system keeps no space ahead */
+    bool unnamed;           /* a recovery: the files get their names when they are whole */
     int full;               /* errno: the reserve cannot be kept whole; 0: it is */
     bool reserve_used_up;   /* but for reserve_close */
     uint64_t full_since, full_retry, low_at;
@@ -52,6 +53,7 @@ struct audit_writer { /* NOLINT(clang-analyzer-optin.performance.Padding): group
     size_t frame_slots, frame_records;
     int64_t t_first, t_last;
     uint64_t frame_deadline; /* CLOCK_MONOTONIC ns */
+    uint32_t frame_flags;    /* AUDIT_FRAME_* for the next frame only */
     bool sealed;
     size_t sent; /* bytes of the sealed frame that are in the file */
     uint8_t leaf[VD_SHA256_SIZE];
@@ -192,6 +194,14 @@ bool checkpoint_heartbeat_due(const struct audit_writer *w);
 uint64_t checkpoint_deadline(const struct audit_writer *w);
 
 /* ---- session.c ---- */
+
+/* A writer without files or thread, lengths as configured; NULL: no memory.  writer_free closes what
+ * it has. */
+struct audit_writer *writer_new(const struct audit_config *config);
+void writer_free(struct audit_writer *w);
+
+/* The close record, its frame, and the checkpoint over everything, all on the disk. */
+bool writer_append_close(struct audit_writer *w, enum audit_close_reason how);
 
 /* Creates the file of segment number `number`, with its reserve, and leaves the present one; errno on
  * failure, the present one is then still open. */

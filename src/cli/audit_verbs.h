@@ -9,6 +9,8 @@
  * code.  A new verb: one row in cmd_audit.c, its lines in the help text there and in help.c. */
 int audit_verb_verify(int argc, char **argv);
 int audit_verb_show(int argc, char **argv);
+int audit_verb_recover(int argc, char **argv); /* these two have a help text of their own */
+int audit_verb_prove(int argc, char **argv);
 
 /* --help: prints the text for all verbs; VD_EXIT_OK. */
 int audit_usage(void);

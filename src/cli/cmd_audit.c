@@ -15,6 +15,8 @@
 static const char usage[] =
     "Usage: vdiskctl audit verify [--json] [--no-wait] [--key KEY|FILE] [--anchor FILE] PATH\n"
     "       vdiskctl audit show [-f] [--json] [FILTERS] PATH\n"
+    "       vdiskctl audit recover SESSION... | --all [DIR]\n"
+    "       vdiskctl audit prove --help\n"
     "PATH is the directory of a session, or its file 000000.vlog.\n"
     "\n"
     "verify checks every byte of the log, and its checkpoints, and answers\n"
@@ -62,6 +64,7 @@ static const struct {
 } verbs[] = {
     {"verify", audit_verb_verify},
     {"show", audit_verb_show},
+    {"recover", audit_verb_recover},
 };
 
 int audit_usage(void)

@@ -112,6 +112,7 @@ void help_vdiskctl(FILE *out)
                 "  export --raw IMAGE OUT   the reconstructed disk as a raw file\n"
                 "  audit verify LOG         has this log been changed? (--key, --anchor)\n"
                 "  audit show LOG           what was accessed, by whom, when\n"
+                "  audit recover SESSION    close a log that a crash left open (--all)\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
                 "vdiskctl VERB --help tells more. Nothing here needs a mount or root.\n\n"
                 "Exit codes:\n",
@@ -238,6 +239,14 @@ void help_man_vdiskctl(FILE *out)
         "appears when it is sealed, 100 ms after the access at the latest. What is shown was "
         "verified; of a log that was tampered with the intact beginning is shown, and the exit "
         "status is 7.");
+    man_verb(
+        out, "audit recover SESSION... | audit recover --all [DIR]",
+        "Closes the log of a session that a crash or a full disk left open. What is there is "
+        "verified and never changed: a segment is appended, signed by a key of its own, that says "
+        "what was found and holds the records that were not sealed yet (ring.wal), then a close "
+        "record. Stopped anywhere it can be repeated. A log that is in use or TAMPERED is left as "
+        "it is. Afterwards verify answers INTACT open (closed after a recovery). --all: every "
+        "session of DIR (the default directory of logs) that waits for it.");
     man_verb(out, "umount MOUNTPOINT",
              "Unmounts and returns when the program behind the mount has closed its log.");
     (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);

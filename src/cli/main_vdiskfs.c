@@ -61,6 +61,14 @@ static void show_log_key(void *ctx, const char *key, const char *lab_key)
         (void)dprintf(fd, "laboratory key: %s\n", lab_key);
 }
 
+static void show_warning(void *ctx, const char *text)
+{
+    const struct readiness *ready = ctx;
+
+    (void)dprintf(ready->saved_stderr >= 0 ? ready->saved_stderr : STDERR_FILENO,
+                  "vdiskfs: warning: %s\n", text);
+}
+
 /* Before the fork of the worker: whoever called us may wait for the end of our output (a pipe), and
  * the worker, which keeps what it inherits, lives as long as the mount. */
 static int detach_output(struct readiness *ready)
@@ -177,6 +185,7 @@ static int run(const struct command_line *line, int argc, char **argv, struct re
             .argv = argv,
             .ready = announce,
             .log_key = show_log_key,
+            .warn = show_warning,
             .ctx = ready,
         };
 

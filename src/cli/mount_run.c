@@ -22,6 +22,7 @@
 #include "tree/tree.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -421,6 +422,22 @@ static uint64_t record_policy(struct mount_state *state)
     return audit_log(state->ring, &event);
 }
 
+/* The session before this one crashed: its log waits for somebody who closes it. */
+static void warn_left_open(struct mount_state *state, const char *id)
+{
+    const char *dir = audit_session_dir(state->audit), *slash = strrchr(dir, '/');
+    char text[2 * PATH_MAX];
+
+    (void)snprintf(
+        text, sizeof(text),
+        "the previous session was left open (a crash); close its log with: vdiskctl audit "
+        "recover %.*s/%s",
+        (int)(slash - dir), dir, id);
+    log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", text);
+    if (state->run->warn)
+        state->run->warn(state->run->ctx, text);
+}
+
 /* The session header is sealed before the worker exists: nothing that evidence does to the worker can
  * reach it. */
 static int record_session(struct mount_state *state, struct vd_err *err)
@@ -432,6 +449,8 @@ static int record_session(struct mount_state *state, struct vd_err *err)
 
     if (rc)
         log_fact(state->ring, "audit", VD_FACT_WARNING, "previous", why.msg);
+    if (seq != AUDIT_NOT_LOGGED && previous.left_open[0])
+        warn_left_open(state, previous.left_open);
     if (state->lab_key[0])
         log_fact(state->ring, "audit", VD_FACT_INFO, "laboratory key", state->lab_key);
     if (seq != AUDIT_NOT_LOGGED)

@@ -17,7 +17,10 @@ struct mount_run {
     /* Called with the first key of the log ("NAME+ID+BASE64") once the session is recorded: whoever
      * mounts should get to see it; and with the laboratory's public key, or "".  May be NULL. */
     void (*log_key)(void *ctx, const char *key, const char *lab_key);
-    void *ctx; /* of both */
+    /* Called with a line about something that whoever mounts should know, but that stops nothing; it is
+     * in the log too.  May be NULL. */
+    void (*warn)(void *ctx, const char *text);
+    void *ctx; /* of all */
 };
 
 /* Runs until the image is unmounted or a signal ends it.  0, or the reason. */

@@ -10,6 +10,16 @@ target_link_libraries(evil_audit_signatures PRIVATE vd_testlib vd_audit PkgConfi
 add_test(NAME evil/audit/signatures COMMAND evil_audit_signatures)
 set_tests_properties(evil/audit/signatures PROPERTIES TIMEOUT 600)
 
+add_executable(evil_audit_recovery ${CMAKE_CURRENT_LIST_DIR}/recovery.c
+               ${CMAKE_CURRENT_LIST_DIR}/recovery_kit.c ${CMAKE_CURRENT_LIST_DIR}/recovery_rings.c)
+target_link_libraries(evil_audit_recovery PRIVATE vd_testlib vd_audit PkgConfig::CMOCKA)
+foreach(call write fsync fdatasync fchmod fchown unlinkat renameat2) # each may fail, or be the last
+  target_link_options(evil_audit_recovery PRIVATE -Wl,--wrap=${call})
+endforeach()
+add_test(NAME evil/audit/recovery
+         COMMAND evil_audit_recovery ${CMAKE_SOURCE_DIR}/scripts/verify-audit-log)
+set_tests_properties(evil/audit/recovery PROPERTIES TIMEOUT 120)
+
 # The independent verifier, written from the document, gives the same verdicts.
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)

@@ -5,7 +5,7 @@
  *
  *     audit_verdict [--key KEY] [--anchor FILE] DIR…
  *     audit_verdict --make DIR [open|unsealed|idle|big|pages|merged] [LAB-KEY-FILE]
- *     audit_verdict --recover SESSION      (appends a segment as a recovery does)
+ *     audit_verdict --recover SESSION      (recovers it)
  *     audit_verdict --resign SESSION FRAME [keep]
  *                    (changes that frame; signs all from it on with new keys, which the frames then
  *                    name, or do not: keep)
@@ -17,6 +17,7 @@
 #include "audit/merkle.h"
 #include "audit/note.h"
 #include "audit/record.h"
+#include "audit/recover.h"
 #include "audit/verify.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -230,90 +231,11 @@ static size_t record_size(const uint8_t *r, uint64_t *out_span, int64_t *out_las
     return slots * AUDIT_SLOT;
 }
 
-/* The first sequence number after the frame. */
-static uint64_t frame_end(const uint8_t *f)
-{
-    uint64_t seq = vd_le64(f + AUDIT_H_FIRST_SEQ), span;
-    size_t at = AUDIT_FRAME_HEADER;
-    int64_t last;
-
-    while (at < vd_le32(f + AUDIT_H_LENGTH)) {
-        at += record_size(f + at, &span, &last);
-        seq += span;
-    }
-    return seq;
-}
-
-/* One frame with the records RECOVERED and SESSION_CLOSE after the last one of the log. */
-static void recovery_frame(const uint8_t *last, const struct chain *c, uint32_t segment,
-                           const uint8_t *key, uint8_t out[AUDIT_FRAME_HEADER + 2 * AUDIT_SLOT])
-{
-    uint64_t seq = frame_end(last);
-    const uint16_t op[2] = {AUDIT_RECOVERED, AUDIT_SESSION_CLOSE};
-    unsigned i;
-
-    memset(out, 0, AUDIT_FRAME_HEADER + 2 * AUDIT_SLOT);
-    for (i = 0; i < 2; i++) {
-        uint8_t *r = out + AUDIT_FRAME_HEADER + i * AUDIT_SLOT;
-
-        vd_put_le64(r + AUDIT_R_COMMIT, seq + i + 1);
-        vd_put_le64(r + AUDIT_R_REAL, 1000 + i);
-        vd_put_le16(r + AUDIT_R_OP, op[i]);
-        vd_put_le32(r + AUDIT_R_RESULT, i ? (uint32_t)-AUDIT_CLOSE_RECOVERED : 0);
-        vd_put_le32(r + AUDIT_R_CRC, vd_crc32c_without(r, AUDIT_SLOT, AUDIT_R_CRC));
-    }
-    memcpy(out, last, 8); /* magic, version, header size */
-    vd_put_le32(out + AUDIT_H_LENGTH, AUDIT_FRAME_HEADER + 2 * AUDIT_SLOT);
-    vd_put_le32(out + AUDIT_H_FLAGS, AUDIT_FRAME_RECOVERED | AUDIT_FRAME_CLOSE);
-    vd_put_le64(out + AUDIT_H_FRAME_NO, vd_le64(last + AUDIT_H_FRAME_NO) + 1);
-    vd_put_le64(out + AUDIT_H_FIRST_SEQ, seq);
-    vd_put_le32(out + AUDIT_H_SLOTS, 2);
-    vd_put_le32(out + AUDIT_H_RECORDS, 2);
-    vd_put_le64(out + AUDIT_H_TOTAL, vd_le64(last + AUDIT_H_TOTAL) + 2);
-    vd_put_le64(out + AUDIT_H_T_FIRST, 1000);
-    vd_put_le64(out + AUDIT_H_T_LAST, 1001);
-    vd_put_le32(out + AUDIT_H_EPOCH, vd_le32(last + AUDIT_H_EPOCH) + 1);
-    vd_put_le32(out + AUDIT_H_SEGMENT, segment);
-    memcpy(out + AUDIT_H_SESSION, last + AUDIT_H_SESSION, 16);
-    memcpy(out + AUDIT_H_PREV, c->leaf, sizeof(c->leaf));
-    memcpy(out + AUDIT_H_KEY, key, NOTE_PUBLIC_SIZE);
-    vd_put_le32(out + AUDIT_H_CRC, vd_crc32c_without(out, AUDIT_FRAME_HEADER, AUDIT_H_CRC));
-}
-
 static int recover(const char *session)
 {
-    static uint8_t log[MAX_FILE], last[AUDIT_MAX_FRAME];
-    uint8_t frame[AUDIT_FRAME_HEADER + 2 * AUDIT_SLOT];
-    char name[32], note[NOTE_MAX];
-    struct note_signer *signer;
-    struct chain c;
-    uint32_t segment = 0;
-    size_t len, at, n;
-    int rc;
+    struct audit_recovery out;
 
-    if (chain_begin(&c, session) || note_signer_new(c.origin, &signer, &err))
-        return 1;
-    for (;; segment++) {
-        (void)snprintf(name, sizeof(name), "%06u.vlog", segment);
-        len = load(session, name, log);
-        if (len == 0)
-            break;
-        for (at = 0; len - at >= AUDIT_FRAME_HEADER; at += n) { /* a frame that is cut off stays */
-            n = vd_le32(log + at + AUDIT_H_LENGTH);
-            if (n > len - at)
-                break;
-            memcpy(last, log + at, n);
-            chain_add(&c, last);
-        }
-    }
-    recovery_frame(last, &c, segment, note_signer_key(signer)->bytes, frame);
-    chain_add(&c, frame);
-    rc = chain_sign(&c, signer, note) || store(session, name, frame, sizeof(frame));
-    (void)snprintf(name, sizeof(name), AUDIT_CHECKPOINTS ".%06u", segment);
-    rc = rc || store(session, name, note, strlen(note));
-    note_signer_free(signer);
-    vd_sha256_free(c.sha);
-    return rc;
+    return audit_recover(session, "test 1", &out, &err) || !out.done;
 }
 
 /* Changes one record. */
