@@ -32,12 +32,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define MIB             (UINT64_C(1) << 20)
-#define RETRY_NS        UINT64_C(1000000000) /* while the disk is full */
-#define LOOK_NS         UINT64_C(1000000000) /* at free space */
-#define STRETCH         (16 * MIB)           /* reserved at a time, of a segment */
-#define NOTES_STRETCH   (64 * 1024)          /* of the checkpoints */
-#define NOTES_RESERVE   (64 * 1024)          /* kept for the notes that must be written */
+#define MIB      (UINT64_C(1) << 20)
+#define RETRY_NS UINT64_C(1000000000) /* while the disk is full */
+#define LOOK_NS  UINT64_C(1000000000) /* at free space */
+/* Reserved at a time.  Not more: a file system that has less left may keep what it got so far. */
+#define STRETCH         MIB
+#define NOTES_STRETCH   (64 * 1024) /* of the checkpoints */
+#define NOTES_RESERVE   (64 * 1024) /* kept for the notes that must be written */
 #define DEFAULT_RESERVE MIB
 #define LEAST_RESERVE   (64 * 1024)
 #define DEFAULT_LOW     (256 * MIB)
@@ -194,14 +195,11 @@ static void found(struct audit_writer *w)
 /* Is the reserve whole behind `len` more bytes? */
 static int keep_reserve(struct audit_writer *w, uint64_t len)
 {
+    uint64_t notes_end = w->notes_bytes + NOTE_MAX + NOTES_RESERVE;
     uint64_t end = w->segment_bytes + len + w->reserve;
-    int error = extend(w, w->segment_fd, &w->allocated, end, stretch_of(w, end));
+    int error = extend(w, w->checkpoints_fd, &w->notes_allocated, notes_end, NOTES_STRETCH);
 
-    if (error == 0) {
-        end = w->notes_bytes + NOTE_MAX + NOTES_RESERVE;
-        error = extend(w, w->checkpoints_fd, &w->notes_allocated, end, NOTES_STRETCH);
-    }
-    return error;
+    return error ? error : extend(w, w->segment_fd, &w->allocated, end, stretch_of(w, end));
 }
 
 bool space_for_frame(struct audit_writer *w, size_t len)
