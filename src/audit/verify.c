@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUFFER        ((size_t)1 << 18)
+#define BUFFER        ((size_t)1 << 17) /* small enough to stay in a processor's cache */
 #define PAGE          4096u
 #define LIVE_RETRIES  50
 #define CLOSE_RETRIES 500
@@ -253,12 +253,25 @@ static void show_frame(const struct walk *w, const uint8_t *frame, size_t len)
 /* What scan_frames found. */
 enum scan { SCAN_END, SCAN_PARTIAL, SCAN_BAD };
 
+/* Reads until the frame at buf[pos] is there as far as the segment has it; what cannot be one of these
+ * is looked at more closely (is_torn): then up to the largest. */
+static int need_frame(struct walk *w)
+{
+    int rc = need(w, AUDIT_FRAME_HEADER);
+    size_t len = AUDIT_MAX_FRAME;
+    struct fault ignored;
+
+    if (rc == 0 && avail(w) >= AUDIT_FRAME_HEADER)
+        len = frame_length(w->buf + w->pos, &ignored);
+    return rc ? rc : need(w, len ? len : AUDIT_MAX_FRAME);
+}
+
 /* Takes whole frames until the segment has no more. */
 static int scan_frames(struct walk *w, enum scan *out, struct fault *fault)
 {
     for (;;) {
         size_t len;
-        int rc = need(w, AUDIT_MAX_FRAME);
+        int rc = need_frame(w);
 
         if (rc)
             return rc;

@@ -192,10 +192,14 @@ bool notes_follow(struct notes *notes, const struct expect *e, const struct note
     struct note note;
 
     reason[0] = '\0';
+    if (e->frame_no < notes->ahead)
+        return true;
     if (!peek(notes, e, &note, &checkpoint, reason, rc, err))
         return *rc == 0 && !reason[0];
-    if (checkpoint.size > e->frame_no)
+    if (checkpoint.size > e->frame_no) {
+        notes->ahead = checkpoint.size;
         return true;
+    }
     if (checkpoint.size < e->frame_no && (!notes->recent || checkpoint.size <= notes->size))
         return bad(reason, "checkpoints are not in order: %" PRIu64 " frames after %" PRIu64,
                    checkpoint.size, notes->size);

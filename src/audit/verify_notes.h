@@ -15,9 +15,10 @@ struct notes {
     size_t mem_len;
     char buf[2 * NOTE_MAX]; /* what was read and not used */
     size_t have;
-    uint64_t n;    /* notes that were checked */
-    uint64_t size; /* frames that the last of them covers */
-    char *last;    /* AUDIT_NOTE bytes for its text; may be NULL */
+    uint64_t n;     /* notes that were checked */
+    uint64_t size;  /* frames that the last of them covers */
+    uint64_t ahead; /* frames that the next one covers, as far as it was looked at already */
+    char *last;     /* AUDIT_NOTE bytes for its text; may be NULL */
     /* Of a log that was being written when the walk began, tree heads over the last frames (over n
      * frames at n modulo NOTES_RECENT), else NULL: a checkpoint may come after further frames, so it
      * may be met when the walk has passed them. */

@@ -43,6 +43,14 @@ static uint32_t without_table(const uint8_t *p, size_t len, size_t field_off)
     return vd_crc32c_table(crc, p + field_off + sizeof(zeros), len - field_off - sizeof(zeros));
 }
 
+static void slots4_table(const uint8_t *p, uint32_t out[4])
+{
+    size_t i;
+
+    for (i = 0; i < 4; i++)
+        out[i] = without_table(p + 64 * i, 64, 60);
+}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 /* `state` is the inverted CRC.  Ends of 4 bytes are taken at once: records have one, in front of
@@ -78,13 +86,31 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, con
 __attribute__((target("sse4.2"))) static uint32_t without_sse42(const uint8_t *p, size_t len,
                                                                 size_t field_off)
 {
-    uint64_t state;
+    uint64_t state = add_sse42(~UINT32_C(0), p, field_off);
 
-    if (len == 64 && field_off == 60) /* a record of the log without payload: all unrolled */
-        return ~__builtin_ia32_crc32si((uint32_t)add_sse42(~UINT32_C(0), p, 60), 0);
-    state = add_sse42(~UINT32_C(0), p, field_off);
     state = __builtin_ia32_crc32si((uint32_t)state, 0);
     return ~(uint32_t)add_sse42(state, p + field_off + 4, len - field_off - 4);
+}
+
+/* The instruction takes three cycles but one can begin in each: four sums at the same time. */
+__attribute__((target("sse4.2"))) static void slots4_sse42(const uint8_t *p, uint32_t out[4])
+{
+    uint64_t state[4] = {~UINT32_C(0), ~UINT32_C(0), ~UINT32_C(0), ~UINT32_C(0)}, word;
+    uint32_t half;
+    size_t i, k;
+
+    for (i = 0; i < 56; i += sizeof(word))
+#pragma GCC unroll 4
+        for (k = 0; k < 4; k++) {
+            memcpy(&word, p + 64 * k + i, sizeof(word));
+            state[k] = __builtin_ia32_crc32di(state[k], word);
+        }
+#pragma GCC unroll 4
+    for (k = 0; k < 4; k++) {
+        memcpy(&half, p + 64 * k + 56, sizeof(half));
+        state[k] = __builtin_ia32_crc32si((uint32_t)state[k], half);
+        out[k] = ~__builtin_ia32_crc32si((uint32_t)state[k], 0);
+    }
 }
 
 uint32_t vd_crc32c(uint32_t crc, const void *bytes, size_t len)
@@ -99,7 +125,20 @@ uint32_t vd_crc32c_without(const void *bytes, size_t len, size_t field_off)
                                             : without_table(bytes, len, field_off);
 }
 
+void vd_crc32c_slots4(const void *bytes, uint32_t out[4])
+{
+    if (__builtin_cpu_supports("sse4.2"))
+        slots4_sse42(bytes, out);
+    else
+        slots4_table(bytes, out);
+}
+
 #else
+
+void vd_crc32c_slots4(const void *bytes, uint32_t out[4])
+{
+    slots4_table(bytes, out);
+}
 
 uint32_t vd_crc32c(uint32_t crc, const void *bytes, size_t len)
 {

@@ -15,6 +15,10 @@ uint32_t vd_crc32c(uint32_t crc, const void *bytes, size_t len);
  * `field_off` counted as zero.  The buffer is not touched.  field_off + 4 <= len. */
 uint32_t vd_crc32c_without(const void *bytes, size_t len, size_t field_off);
 
+/* vd_crc32c_without(…, 64, 60) of four structures of 64 bytes that lie one after the other, faster than
+ * one by one. */
+void vd_crc32c_slots4(const void *bytes, uint32_t out[4]);
+
 /* The same value without the processor's instruction; for tests and other machines. */
 uint32_t vd_crc32c_table(uint32_t crc, const void *bytes, size_t len);
 

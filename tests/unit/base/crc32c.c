@@ -74,10 +74,29 @@ static void own_field_counts_as_zero(void **state)
     assert_memory_equal(b, copy, sizeof(b));
 }
 
+static void four_slots_at_once(void **state)
+{
+    uint8_t b[256];
+    uint32_t crc[4];
+    size_t i, round;
+
+    (void)state;
+    for (round = 0; round < 100; round++) {
+        test_fill(b, sizeof(b), round);
+        vd_crc32c_slots4(b, crc);
+        for (i = 0; i < 4; i++) {
+            assert_int_equal(crc[i], vd_crc32c_without(b + 64 * i, 64, 60));
+            memset(b + 64 * i + 60, 0, 4);
+            assert_int_equal(crc[i], vd_crc32c_table(0, b + 64 * i, 64));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc3720_vectors),
+        cmocka_unit_test(four_slots_at_once),
         cmocka_unit_test(pieces_equal_whole),
         cmocka_unit_test(own_field_counts_as_zero),
     };
