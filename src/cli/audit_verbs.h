@@ -11,6 +11,7 @@ int audit_verb_verify(int argc, char **argv);
 int audit_verb_show(int argc, char **argv);
 int audit_verb_recover(int argc, char **argv); /* these two have a help text of their own */
 int audit_verb_prove(int argc, char **argv);
+int audit_verb_export(int argc, char **argv);
 
 /* --help: prints the text for all verbs; VD_EXIT_OK. */
 int audit_usage(void);

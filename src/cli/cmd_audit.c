@@ -15,6 +15,8 @@
 static const char usage[] =
     "Usage: vdiskctl audit verify [--json] [--no-wait] [--key KEY|FILE] [--anchor FILE] PATH\n"
     "       vdiskctl audit show [-f] [--json] [FILTERS] PATH\n"
+    "       vdiskctl audit export --format=timesketch|csv|case [-o FILE] [--force] [FILTERS] "
+    "PATH...\n"
     "       vdiskctl audit recover SESSION... | --all [DIR]\n"
     "       vdiskctl audit prove --help\n"
     "PATH is the directory of a session, or its file 000000.vlog.\n"
@@ -54,6 +56,13 @@ static const char usage[] =
     "                    2024-05-01Z, -1h30m (ago: d, h, m, s), now\n"
     "  --errors          only what failed\n"
     "\n"
+    "export writes the records for other programs: JSON lines for Timesketch, CSV, or, for the "
+    "mounts as\n"
+    "a whole, CASE (JSON-LD). Here PATH may also be a directory of sessions; they follow each "
+    "other.\n"
+    "  -o, --output FILE  instead of standard output; not in an evidence directory\n"
+    "  --force            replaces FILE; or lets it lie below an evidence directory\n"
+    "\n"
     "Exit code: 0 INTACT, 7 TORN TAIL or TAMPERED (also: another key, an anchor that does not "
     "fit),\n"
     "2 the log cannot be read, 1 bad command line, no key, no anchor of this log.\n";
@@ -64,6 +73,7 @@ static const struct {
 } verbs[] = {
     {"verify", audit_verb_verify},
     {"show", audit_verb_show},
+    {"export", audit_verb_export},
     {"recover", audit_verb_recover},
 };
 

@@ -111,7 +111,8 @@ void help_vdiskctl(FILE *out)
                 "  check [--json] IMAGE     are the structures of every file of the chain sound?\n"
                 "  export --raw IMAGE OUT   the reconstructed disk as a raw file\n"
                 "  audit verify LOG         has this log been changed? (--key, --anchor)\n"
-                "  audit show LOG           what was accessed, by whom, when\n"
+                "  audit show LOG           what was accessed, by whom, when (-f: goes on)\n"
+                "  audit export LOG...      the same for Timesketch, as CSV, as CASE\n"
                 "  audit recover SESSION    close a log that a crash left open (--all)\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
                 "vdiskctl VERB --help tells more. Nothing here needs a mount or root.\n\n"
@@ -239,6 +240,25 @@ void help_man_vdiskctl(FILE *out)
         "appears when it is sealed, 100 ms after the access at the latest. What is shown was "
         "verified; of a log that was tampered with the intact beginning is shown, and the exit "
         "status is 7.");
+    man_verb(
+        out,
+        "audit export --format=timesketch|csv|case [-o FILE] [--force] [filters of show] LOG...",
+        "Writes the records of logs for other programs: JSON lines for Timesketch, CSV (RFC 4180, "
+        "with "
+        "an apostrophe in front of what a spreadsheet would take for a formula), or CASE, JSON-LD "
+        "that "
+        "describes each mount as one investigative action with its evidence files, tool and log. A "
+        "LOG "
+        "may also be a directory of sessions; sessions follow each other, each in its own order. "
+        "Every "
+        "line has session, sequence number and frame, and the verdict on its log; a log that does "
+        "not "
+        "verify gets a line that says so in front of its intact records, and the exit status is 7. "
+        "FILE "
+        "appears when it is complete; an existing one is replaced with --force only. It cannot lie "
+        "in "
+        "an evidence directory, and below one with --force only. Formats: "
+        "docs/formats/audit-export.md.");
     man_verb(
         out, "audit recover SESSION... | audit recover --all [DIR]",
         "Closes the log of a session that a crash or a full disk left open. What is there is "

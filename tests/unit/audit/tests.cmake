@@ -10,6 +10,7 @@ vd_unit_test(audit/bounds LIBRARIES vd_audit)
 vd_unit_test(audit/show LIBRARIES vd_cli)
 vd_unit_test(audit/follow LIBRARIES vd_audit)
 vd_unit_test(audit/show_filter LIBRARIES vd_audit)
+vd_unit_test(audit/export LIBRARIES vd_cli)
 
 # Run by hand: records per second.
 add_executable(bench_audit_ring ${CMAKE_CURRENT_LIST_DIR}/bench_ring.c)
