@@ -144,8 +144,9 @@ enum audit_op {
 };
 
 /* Flags of a record. */
-#define AUDIT_F_CUT       (1u << 0) /* a field was cut to fit */
-#define AUDIT_F_NO_PROC   (1u << 1) /* the process was gone before it could be identified */
+#define AUDIT_F_CUT (1u << 0) /* a field was cut to fit */
+#define AUDIT_F_NO_PROC                                                                            \
+    (1u << 1) /* the process could not be identified (gone, or another namespace) */
 #define AUDIT_F_RECOVERED (1u << 2)
 #define AUDIT_F_MERGED                                                                             \
     (1u << 3) /* a READ that stands for several; made when sealing, never in the ring */
@@ -174,6 +175,7 @@ enum audit_tag {
     AUDIT_T_SPAN = 18,   /* of a merged read: u32 number of reads (= sequence numbers), i64 latest
                             REAL, u64 latest MONO */
     AUDIT_T_RANGES = 19, /* of a merged read: (u64 offset, u64 length) pairs, ascending by offset */
+    AUDIT_T_TTY = 20,    /* controlling terminal of the process */
     /* the session header */
     AUDIT_T_VERSION = 32, /* program version and build */
     AUDIT_T_LIBRARIES = 33,
@@ -203,7 +205,7 @@ enum audit_close_reason {
     AUDIT_CLOSE_CLEAN = 0,
     AUDIT_CLOSE_SIGNAL = 1,
     AUDIT_CLOSE_WORKER_DIED = 2,
-    AUDIT_CLOSE_FAILED = 3,   /* the mount never became usable */
+    AUDIT_CLOSE_FAILED = 3,    /* the mount never became usable */
     AUDIT_CLOSE_RECOVERED = 4, /* closed by a recovery after a crash */
     AUDIT_CLOSE_LOG_FULL = 5   /* the log could not be written: audit_full=unmount */
 };

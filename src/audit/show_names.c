@@ -68,6 +68,7 @@ static const struct {
     [AUDIT_T_SHA256] = {"sha256", AUDIT_KIND_HEX},
     [AUDIT_T_SPAN] = {"span", AUDIT_KIND_HEX},
     [AUDIT_T_RANGES] = {"ranges", AUDIT_KIND_HEX},
+    [AUDIT_T_TTY] = {"tty", AUDIT_KIND_TEXT},
     [AUDIT_T_VERSION] = {"version", AUDIT_KIND_TEXT},
     [AUDIT_T_LIBRARIES] = {"libraries", AUDIT_KIND_TEXT},
     [AUDIT_T_KERNEL] = {"kernel", AUDIT_KIND_TEXT},

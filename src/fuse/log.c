@@ -52,6 +52,25 @@ static void add_field(struct audit_field *fields, size_t *n, enum audit_tag tag,
     (*n)++;
 }
 
+/* A handle is the number of a process and, above it, the flags of that. */
+#define HANDLE_FLAGS 32
+
+static void identify(struct log *log, const struct who_request *sender,
+                     const struct log_event *event, struct audit_event *record)
+{
+    struct who_request request = *sender;
+
+    if ((event->op == AUDIT_RELEASE || event->op == AUDIT_RELEASEDIR) && event->handle) {
+        record->proc = (uint32_t)event->handle;
+        record->flags |= (uint8_t)(event->handle >> HANDLE_FLAGS);
+        return;
+    }
+    request.opener = (uint32_t)event->handle;
+    record->proc = who_resolve(log->who, &request, &record->flags);
+    if (event->out_handle)
+        *event->out_handle = (uint64_t)record->flags << HANDLE_FLAGS | record->proc;
+}
+
 static bool put(struct log *log, const struct who_request *sender, const struct log_event *event,
                 const char *path, size_t path_len)
 {
@@ -76,7 +95,7 @@ static bool put(struct log *log, const struct who_request *sender, const struct 
         add_field(fields, &record.n_fields, AUDIT_T_KEY, event->key, strlen(event->key));
     if (event->text)
         add_field(fields, &record.n_fields, AUDIT_T_TEXT, event->text, strlen(event->text));
-    record.proc = who_resolve(log->who, sender, &record.flags);
+    identify(log, sender, event, &record);
     seq = audit_log(log->ring, &record);
     if (seq == AUDIT_NOT_LOGGED)
         return false;

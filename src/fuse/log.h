@@ -30,6 +30,11 @@ struct log_event {
     int error;                     /* the errno answered, 0 = success */
     bool with_path;                /* add the path of obj */
     const char *name, *key, *text; /* AUDIT_T_NAME, _KEY, _TEXT; NULL: without */
+    /* Who opened.  An open file's `handle` is put together by the open's log_put (out_handle, else
+     * NULL) and given to that of requests on it: RELEASE, which comes without a sender, is recorded
+     * for the process that opened. */
+    uint64_t *out_handle;
+    uint64_t handle;
 };
 
 /* Can accesses be recorded now?  False: answer EIO, or wait (log_must_wait). */

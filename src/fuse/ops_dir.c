@@ -152,11 +152,13 @@ static void reply_listing(fuse_req_t req, struct listing *l, const struct log_ev
         uncount(l);
 }
 
-static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                           const struct fuse_file_info *fi, bool plus)
 {
     struct server *s = server_of(req);
     struct listing l = {.req = req, .s = s, .dir = ino, .plus = plus, .size = size};
-    struct log_event event = {.op = AUDIT_READDIR, .obj = ino, .off = (uint64_t)off};
+    struct log_event event = {
+        .op = AUDIT_READDIR, .obj = ino, .off = (uint64_t)off, .handle = fi->fh};
     struct vd_err err = VD_ERR_INIT;
     int rc;
 
@@ -179,20 +181,19 @@ static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-    (void)fi;
-    read_directory(req, ino, size, off, false);
+    read_directory(req, ino, size, off, fi, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                     struct fuse_file_info *fi)
 {
-    (void)fi;
-    read_directory(req, ino, size, off, true);
+    read_directory(req, ino, size, off, fi, true);
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    const struct log_event event = {.op = AUDIT_OPENDIR, .obj = ino, .with_path = true};
+    const struct log_event event = {
+        .op = AUDIT_OPENDIR, .obj = ino, .with_path = true, .out_handle = &fi->fh};
 
     fi->keep_cache = !server_of(req)->exact;
     fi->cache_readdir = !server_of(req)->exact;
@@ -202,9 +203,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    const struct log_event event = {.op = AUDIT_RELEASEDIR, .obj = ino};
+    const struct log_event event = {.op = AUDIT_RELEASEDIR, .obj = ino, .handle = fi->fh};
 
-    (void)fi;
     server_finish(req, &event);
 }
 

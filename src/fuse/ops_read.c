@@ -25,7 +25,8 @@
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct server *s = server_of(req);
-    struct log_event event = {.op = AUDIT_OPEN, .obj = ino, .with_path = true};
+    struct log_event event = {
+        .op = AUDIT_OPEN, .obj = ino, .with_path = true, .out_handle = &fi->fh};
     struct vd_err err = VD_ERR_INIT;
     bool uncached = false;
     int rc;
@@ -53,13 +54,13 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct server *s = server_of(req);
-    struct log_event event = {.op = AUDIT_READ, .obj = ino, .off = (uint64_t)off, .len = size};
+    struct log_event event = {
+        .op = AUDIT_READ, .obj = ino, .off = (uint64_t)off, .len = size, .handle = fi->fh};
     struct vd_err err = VD_ERR_INIT;
     size_t got = 0;
     char *buf;
     int rc;
 
-    (void)fi;
     if (!server_ready(req)) /* do not even touch the evidence */
         return;
     buf = buffers_get(&s->buffers, size);
@@ -90,9 +91,8 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    const struct log_event event = {.op = AUDIT_RELEASE, .obj = ino};
+    const struct log_event event = {.op = AUDIT_RELEASE, .obj = ino, .handle = fi->fh};
 
-    (void)fi;
     server_finish(req, &event);
 }
 

@@ -73,38 +73,58 @@ static int check_answer(const struct proc_reply *reply, size_t len, uint32_t kin
     return len < PROC_REPLY_HEAD + used ? fail_answer(err) : 0;
 }
 
-/* One request and its answer in ch->reply; the lock is held.  *out_len (may be NULL) is the
- * answer's length, *out_fd (may be NULL) the descriptor, *out_cut_fd whether one was lost. */
-static int transact(struct proc_channel *ch, const struct proc_request *rq, size_t used,
-                    size_t *out_len, int *out_fd, bool *out_cut_fd, struct vd_err *err)
+static void close_all(const int *fds, size_t n)
 {
-    size_t len = 0;
-    int why, rc, fd = -1;
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        (void)close(fds[i]);
+}
+
+/* One request and its answer in ch->reply; the lock is held.  *out_len (may be NULL) is the
+ * answer's length.  `fds` (may be NULL) get the `n` descriptors that belong to it; *out_cut_fd: they
+ * came, but there was no room for them. */
+static int transact_fds(struct proc_channel *ch, const struct proc_request *rq, size_t used,
+                        size_t *out_len, int *fds, size_t n, bool *out_cut_fd, struct vd_err *err)
+{
+    size_t len = 0, came = n;
+    int why, rc;
     bool cut = false;
 
     why = proc_packet_send(ch->sock, rq, sizeof(*rq), -1, true);
     if (why == 0)
-        why = proc_packet_recv(ch->sock, ch->reply, sizeof(*ch->reply), &len, out_fd ? &fd : NULL,
-                               &cut, true);
+        why = proc_packet_recv_fds(ch->sock, ch->reply, sizeof(*ch->reply), &len, fds, &came, &cut,
+                                   true);
     if (why)
         return fail_socket(err, why);
+    if (!fds)
+        came = 0;
     if (len == 0)
         return fail_socket(err, EPIPE);
     rc = check_answer(ch->reply, len, rq->kind, used, err);
-    if (rc == 0 && out_fd && fd < 0 && !cut)
+    if (rc == 0 && fds && came != n && !cut)
         rc = fail_answer(err);
     if (rc) {
-        if (fd >= 0)
-            (void)close(fd);
+        close_all(fds, came);
         return rc;
     }
     if (out_len)
         *out_len = len;
-    if (out_fd) {
-        *out_fd = fd;
+    if (fds)
         *out_cut_fd = cut;
-    }
     return 0;
+}
+
+/* As transact_fds for one descriptor or none; *out_fd is -1 when it was lost. */
+static int transact(struct proc_channel *ch, const struct proc_request *rq, size_t used,
+                    size_t *out_len, int *out_fd, bool *out_cut_fd, struct vd_err *err)
+{
+    int fd = -1, rc;
+
+    rc = transact_fds(ch, rq, used, out_len, out_fd ? &fd : NULL, 1, out_cut_fd, err);
+    if (rc == 0 && out_fd)
+        *out_fd = *out_cut_fd ? -1 : fd;
+    return rc;
 }
 
 /* As transact, for answers with a descriptor.  When no number was free for it, files that nobody
@@ -272,19 +292,27 @@ void proc_channel_source(struct proc_channel *channel, struct blk_source *out)
 /* ---- the rest ---- */
 
 int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
-                          struct vd_err *err)
+                          int out_fds[PROC_WATCH_FDS], struct vd_err *err)
 {
     struct proc_request rq = {.kind = PROC_WHO, .pid = (int32_t)pid};
+    bool cut = false;
     int rc;
+
+    out_fds[PROC_WATCH_COMM] = out_fds[PROC_WATCH_STATM] = -1;
 
     if (pid <= 0) /* the requester lives in another process namespace */
         return vd_fail(err, VD_ENOENT, "process %d lies outside of this process namespace",
                        (int)pid);
     VD_LOCKED(&channel->lock);
-    rc = transact(channel, &rq, sizeof(*out), NULL, NULL, NULL, err);
-    if (rc == 0)
-        *out = channel->reply->u.identity;
-    return rc;
+    rc = transact_fds(channel, &rq, sizeof(*out), NULL, out_fds, PROC_WATCH_FDS, &cut, err);
+    if (rc || cut)
+        out_fds[PROC_WATCH_COMM] = out_fds[PROC_WATCH_STATM] = -1;
+    if (rc)
+        return rc;
+    *out = channel->reply->u.identity;
+    if (out->mark.comm_len > sizeof(out->mark.comm))
+        out->mark.comm_len = 0;
+    return 0;
 }
 
 int proc_channel_mount(struct proc_channel *channel, int *out_fuse_fd, struct vd_err *err)

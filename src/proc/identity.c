@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "proc/mark.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#define ATTEMPTS  4    /* at reading a process that executes other programs meanwhile */
 #define TEXT_SIZE 4096 /* stat is < 1 KiB; of status only the first lines are needed */
 
 /* An unsigned decimal number at *p; moves *p behind it. */
@@ -38,18 +41,48 @@ static bool take_number(const char **p, const char *end, uint64_t *out)
     return true;
 }
 
-int proc_stat_decode(const char *text, size_t len, uint64_t *out_start, struct vd_err *err)
+/* Field `wanted` of a stat line, a number behind the name.  Every field there starts behind one
+ * space. */
+static bool stat_field(const char *text, size_t len, int wanted, uint64_t *out)
 {
     const char *end = text + len;
     const char *p = len ? memrchr(text, ')', len) : NULL;
     int field = 2;
 
-    /* Every field after the name starts behind one space. */
-    for (p = p ? p + 1 : end; p < end && field < 22; p++)
+    for (p = p ? p + 1 : end; p < end && field < wanted; p++)
         field += *p == ' ';
-    if (field < 22 || !take_number(&p, end, out_start) || !(p == end || *p == ' ' || *p == '\n'))
+    return field == wanted && take_number(&p, end, out) && (p == end || *p == ' ' || *p == '\n');
+}
+
+int proc_stat_decode(const char *text, size_t len, uint64_t *out_start, struct vd_err *err)
+{
+    if (!stat_field(text, len, 22, out_start))
         return vd_fail(err, VD_ECORRUPT, "stat: no start time");
     return 0;
+}
+
+int proc_stat_terminal(const char *text, size_t len, uint64_t *out, struct vd_err *err)
+{
+    if (!stat_field(text, len, 7, out))
+        return vd_fail(err, VD_ECORRUPT, "stat: no terminal");
+    return 0;
+}
+
+/* Majors: Documentation/admin-guide/devices.txt.  The number is that of new_encode_dev: minor bits
+ * 0-7 and 20-31, major bits 8-19. */
+void proc_terminal_name(uint64_t number, char *out, size_t size)
+{
+    unsigned major = (unsigned)(number >> 8) & 0xfff;
+    unsigned minor = (unsigned)(number & 0xff) | ((unsigned)(number >> 12) & 0xfff00);
+
+    if (!number)
+        (void)snprintf(out, size, "%s", "");
+    else if (major >= 136 && major <= 143)
+        (void)snprintf(out, size, "pts/%u", minor + (major - 136) * 256);
+    else if (major == 4)
+        (void)snprintf(out, size, minor < 64 ? "tty%u" : "ttyS%u", minor < 64 ? minor : minor - 64);
+    else
+        (void)snprintf(out, size, "%u:%u", major, minor);
 }
 
 /* Finds the line "KEY:\t" and reads its first number. */
@@ -140,14 +173,21 @@ static int read_status(int dirfd, pid_t pid, struct proc_status *out, struct vd_
     return proc_status_decode(text, (size_t)n, out, err);
 }
 
-static int read_start(int dirfd, pid_t pid, uint64_t *out, struct vd_err *err)
+static int read_stat(int dirfd, pid_t pid, struct proc_identity *id, struct vd_err *err)
 {
     char text[TEXT_SIZE] = "";
     ssize_t n = read_small(dirfd, "stat", text, sizeof(text));
+    uint64_t terminal;
+    int rc;
 
     if (n < 0)
         return fail_gone(err, pid, (int)-n);
-    return proc_stat_decode(text, (size_t)n, out, err);
+    rc = proc_stat_decode(text, (size_t)n, &id->start_time, err);
+    if (rc == 0)
+        rc = proc_stat_terminal(text, (size_t)n, &terminal, err);
+    if (rc == 0)
+        proc_terminal_name(terminal, id->tty, sizeof(id->tty));
+    return rc;
 }
 
 static void read_comm(int dirfd, char *out, size_t size)
@@ -182,46 +222,84 @@ static uint32_t read_id(int dirfd, const char *name)
 
 /* `asked` is the thread that was asked for, `process` its thread group; often the same. */
 static int read_process(int asked, int process, pid_t pid, const struct proc_status *status,
-                        struct proc_identity *out, struct vd_err *err)
+                        struct proc_identity *id, struct vd_err *err)
 {
-    struct proc_identity id = {
-        .pid = status->tgid,
-        .uid = status->uid,
-        .gid = status->gid,
-    };
-    struct proc_status again;
-    int rc;
+    int rc = read_stat(process, pid, id, err);
 
-    rc = read_start(process, pid, &id.start_time, err);
     if (rc)
         return rc;
-    read_comm(process, id.comm, sizeof(id.comm));
-    read_exe(asked, id.exe, sizeof(id.exe)); /* a main thread that ended has none any more */
-    id.login_uid = read_id(process, "loginuid");
-    id.session_id = read_id(process, "sessionid");
-    /* While the thread lives its group's number cannot be given to another process. */
-    rc = read_status(asked, pid, &again, err);
+    id->pid = status->tgid;
+    id->uid = status->uid;
+    id->gid = status->gid;
+    read_comm(process, id->comm, sizeof(id->comm));
+    read_exe(asked, id->exe, sizeof(id->exe)); /* a main thread that ended has none any more */
+    id->login_uid = read_id(process, "loginuid");
+    id->session_id = read_id(process, "sessionid");
+    return 0;
+}
+
+/* The files of the mark, both or none. */
+static int open_watch(int dirfd, pid_t pid, int fds[PROC_WATCH_FDS], struct vd_err *err)
+{
+    VD_AUTO(fd) int comm = openat(dirfd, "comm", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (comm < 0)
+        return fail_gone(err, pid, errno);
+    fds[PROC_WATCH_STATM] = openat(dirfd, "statm", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fds[PROC_WATCH_STATM] < 0)
+        return fail_gone(err, pid, errno);
+    fds[PROC_WATCH_COMM] = vd_take_fd(&comm);
+    return 0;
+}
+
+/* One attempt: reads everything between two looks at the mark.  *out_same: nothing was executed in
+ * between. */
+static int read_once(int asked, const int fds[PROC_WATCH_FDS], pid_t pid, struct proc_identity *out,
+                     bool *out_same, struct vd_err *err)
+{
+    VD_AUTO(fd) int group = -1;
+    struct proc_status status = {0}, again;
+    struct proc_identity id = {0};
+    int rc = proc_mark_read(fds, &id.mark) ? 0 : fail_gone(err, pid, ESRCH);
+
     if (rc == 0)
+        rc = read_status(asked, pid, &status, err);
+    if (rc == 0 && status.tgid != (uint32_t)pid)
+        rc = open_process((pid_t)status.tgid, &group, err);
+    if (rc == 0)
+        rc = read_process(asked, group >= 0 ? group : asked, pid, &status, &id, err);
+    /* While the thread lives its group's number cannot be given to another process. */
+    if (rc == 0)
+        rc = read_status(asked, pid, &again, err);
+    if (rc == 0) {
         *out = id;
+        *out_same = proc_mark_look(fds, &id.mark, true) == PROC_LOOK_SAME;
+    }
     return rc;
 }
 
-int proc_identity_read(pid_t pid, struct proc_identity *out, struct vd_err *err)
+int proc_identity_read(pid_t pid, struct proc_identity *out, int out_fds[PROC_WATCH_FDS],
+                       struct vd_err *err)
 {
     VD_AUTO(fd) int asked = -1;
-    VD_AUTO(fd) int group = -1;
-    struct proc_status status = {0};
-    int rc;
+    int rc, i, fds[PROC_WATCH_FDS];
+    bool same = false;
 
     if (pid <= 0)
         return vd_fail(err, VD_ENOENT, "process %d lies outside of this process namespace",
                        (int)pid);
     rc = open_process(pid, &asked, err);
     if (rc == 0)
-        rc = read_status(asked, pid, &status, err);
-    if (rc == 0 && status.tgid != (uint32_t)pid)
-        rc = open_process((pid_t)status.tgid, &group, err);
+        rc = open_watch(asked, pid, fds, err);
     if (rc)
         return rc;
-    return read_process(asked, group >= 0 ? group : asked, pid, &status, out, err);
+    for (i = 0; i < ATTEMPTS && rc == 0 && !same; i++)
+        rc = read_once(asked, fds, pid, out, &same, err);
+    if (rc) {
+        (void)close(fds[PROC_WATCH_COMM]);
+        (void)close(fds[PROC_WATCH_STATM]);
+        return rc;
+    }
+    memcpy(out_fds, fds, sizeof(fds));
+    return 0;
 }

@@ -7,8 +7,16 @@
 #include "proc/proc.h"
 
 /* Resolves `pid`, which may also be the id of a thread: the answer is the process it belongs to.
- * uid and gid are the real ones.  VD_ENOENT: the process is gone (or hidden). */
-int proc_identity_read(pid_t pid, struct proc_identity *out, struct vd_err *err);
+ * uid and gid are the real ones; the mark is the thread's, and out_fds are the files to compare it
+ * with later (the caller closes them).  What is told is one program: should the process execute
+ * another one meanwhile, it is read again.  VD_ENOENT: the process is gone (or hidden). */
+int proc_identity_read(pid_t pid, struct proc_identity *out, int out_fds[PROC_WATCH_FDS],
+                       struct vd_err *err);
+
+/* Number of the controlling terminal out of /proc/PID/stat (field 7; 0 = none), and its name as the
+ * devices are called: "pts/3", "tty1", "ttyS0", otherwise "major:minor"; "" for 0. */
+int proc_stat_terminal(const char *text, size_t len, uint64_t *out, struct vd_err *err);
+void proc_terminal_name(uint64_t number, char *out, size_t size);
 
 /* Start time out of /proc/PID/stat (field 22, clock ticks since boot).  proc(5): the name in
  * field 2 stands in parentheses and may itself hold spaces, parentheses and newlines. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 static bool has_end(const char *text, size_t size)
 {
@@ -91,63 +92,102 @@ void proc_err_from_wire(const struct proc_wire_err *wire, int rc, struct vd_err 
                             sizeof(out->msg));
 }
 
-/* Room for one descriptor, aligned as CMSG_* want it. */
+/* Room for the descriptors, aligned as CMSG_* want it. */
 union fd_control {
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(PROC_PACKET_FDS * sizeof(int))];
     struct cmsghdr align;
 };
 
-int proc_packet_send(int sock, const void *bytes, size_t len, int fd, bool wait)
+int proc_packet_send_fds(int sock, const void *bytes, size_t len, const int *fds, size_t n,
+                         bool wait)
 {
     struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     union fd_control control;
-    ssize_t n;
+    ssize_t sent;
 
-    if (fd >= 0) {
+    if (n > PROC_PACKET_FDS)
+        return EINVAL;
+    if (n) {
         struct cmsghdr *cmsg = &control.align;
 
         memset(&control, 0, sizeof(control));
         cmsg->cmsg_level = SOL_SOCKET;
         cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+        cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
+        memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
         msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control);
+        msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
     }
     do
-        n = sendmsg(sock, &msg, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? errno : 0;
+        sent = sendmsg(sock, &msg, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? errno : 0;
+}
+
+int proc_packet_send(int sock, const void *bytes, size_t len, int fd, bool wait)
+{
+    return proc_packet_send_fds(sock, bytes, len, &fd, fd >= 0, wait);
+}
+
+/* Moves the descriptors of `msg` into `fds`, all or none of them. */
+static void take_fds(struct msghdr *msg, int *fds, size_t *n, bool *out_cut)
+{
+    const struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+    size_t room = *n, got = 0, i;
+
+    if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS &&
+        cmsg->cmsg_len > CMSG_LEN(0))
+        got = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    *out_cut = msg->msg_flags & MSG_CTRUNC;
+    *n = got <= room && !*out_cut ? got : 0;
+    for (i = 0; i < got; i++) {
+        int fd;
+
+        memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
+        if (*n)
+            fds[i] = fd;
+        else
+            (void)close(fd);
+    }
+}
+
+int proc_packet_recv_fds(int sock, void *bytes, size_t size, size_t *out_len, int *fds, size_t *n,
+                         bool *out_cut_fd, bool wait)
+{
+    struct iovec iov = {.iov_base = bytes, .iov_len = size};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    union fd_control control;
+    ssize_t got;
+
+    memset(&control, 0, sizeof(control));
+    if (fds) {
+        if (*n > PROC_PACKET_FDS)
+            return EINVAL;
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(*n * sizeof(int));
+    }
+    do
+        got = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno;
+    *out_len = (size_t)got;
+    if (fds)
+        take_fds(&msg, fds, n, out_cut_fd);
+    return 0;
 }
 
 int proc_packet_recv(int sock, void *bytes, size_t size, size_t *out_len, int *out_fd,
                      bool *out_cut_fd, bool wait)
 {
-    struct iovec iov = {.iov_base = bytes, .iov_len = size};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    union fd_control control;
-    const struct cmsghdr *cmsg;
-    ssize_t n;
+    size_t n = 1;
+    int rc;
 
-    memset(&control, 0, sizeof(control));
-    if (out_fd) {
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control);
-    }
-    do
-        n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno;
-    *out_len = (size_t)n;
     if (!out_fd)
-        return 0;
-    *out_fd = -1;
-    cmsg = CMSG_FIRSTHDR(&msg);
-    if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS &&
-        cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(out_fd, CMSG_DATA(cmsg), sizeof(*out_fd));
-    *out_cut_fd = *out_fd < 0 && (msg.msg_flags & MSG_CTRUNC);
-    return 0;
+        return proc_packet_recv_fds(sock, bytes, size, out_len, NULL, NULL, NULL, wait);
+    rc = proc_packet_recv_fds(sock, bytes, size, out_len, out_fd, &n, out_cut_fd, wait);
+    if (rc == 0 && n == 0)
+        *out_fd = -1;
+    return rc;
 }

@@ -17,7 +17,7 @@
 enum proc_request_kind {
     PROC_OPEN = 1, /* dir, name → proc_reply.u.id and a descriptor */
     PROC_LIST,     /* dir, index of the first name wanted; 0 reads the directory anew → names */
-    PROC_WHO,      /* pid → proc_reply.u.identity */
+    PROC_WHO,      /* pid → proc_reply.u.identity and PROC_WATCH_FDS descriptors */
     PROC_MOUNT,    /* → the /dev/fuse descriptor */
     PROC_MOUNTED,  /* → an empty answer */
     PROC_RESULT    /* rc, err: the worker is done; no answer */
@@ -80,6 +80,14 @@ void proc_err_from_wire(const struct proc_wire_err *wire, int rc, struct vd_err 
 /* Sends one packet, with the descriptor `fd` when it is >= 0.  `wait` false: fails with EAGAIN
  * instead of waiting for room.  Returns 0 or an errno. */
 int proc_packet_send(int sock, const void *bytes, size_t len, int fd, bool wait);
+
+/* As proc_packet_send and proc_packet_recv with up to PROC_PACKET_FDS descriptors.  recv: *n is the
+ * room in `fds` and then how many came; a packet whose descriptors did not all arrive has none. */
+#define PROC_PACKET_FDS 2
+int proc_packet_send_fds(int sock, const void *bytes, size_t len, const int *fds, size_t n,
+                         bool wait);
+int proc_packet_recv_fds(int sock, void *bytes, size_t size, size_t *out_len, int *fds, size_t *n,
+                         bool *out_cut_fd, bool wait);
 
 /* Receives one packet of at most `size` bytes.  *out_len is its real length (larger than `size`
  * when it was cut, 0 at the end).  Descriptors are taken only when out_fd is not NULL (-1: none

@@ -20,6 +20,18 @@
 
 struct proc_channel; /* the worker's end */
 
+/* What is cheap to look at again to see that a thread is still the same, running the same program:
+ * its own name as /proc/TID/comm has it, and the pages of program text in /proc/TID/statm. */
+struct proc_mark {
+    uint32_t comm_len;
+    char comm[68]; /* raw, with the newline at its end; kernels have 16 or 64 bytes */
+    uint64_t text;
+};
+
+/* The files behind a mark.  They stay bound to the thread: after its end reading fails with ESRCH,
+ * also when its number is used again. */
+enum { PROC_WATCH_COMM, PROC_WATCH_STATM, PROC_WATCH_FDS };
+
 /* What a process that makes requests is; resolved by the supervisor from /proc. */
 struct proc_identity {
     uint32_t pid, uid, gid;
@@ -27,6 +39,8 @@ struct proc_identity {
     uint32_t login_uid, session_id; /* (uint32_t)-1 when unknown */
     char comm[32];
     char exe[512]; /* printable; "" when unknown */
+    char tty[16];  /* controlling terminal ("pts/3"), "" = none */
+    struct proc_mark mark;
 };
 
 /* ---- worker side ---- */
@@ -35,9 +49,19 @@ struct proc_identity {
  * is alive.  Thread-safe. */
 void proc_channel_source(struct proc_channel *channel, struct blk_source *out);
 
-/* Asks who `pid` is.  Fails with VD_ENOENT when the process is gone. */
+/* Asks who `pid` is, the id of a process or thread.  out_fds get the descriptors to watch it with
+ * (see proc_mark_look); the caller owns them; both are -1 when there was no room for them.  Fails with
+ * VD_ENOENT when the process is gone. */
 int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
-                          struct vd_err *err);
+                          int out_fds[PROC_WATCH_FDS], struct vd_err *err);
+
+enum proc_look { PROC_LOOK_SAME, PROC_LOOK_CHANGED, PROC_LOOK_DEAD };
+
+/* Is the thread behind `fds` still what `mark` says?  `closely`: also looks at the program's size,
+ * which sees that another program of the same name was executed.  Reads one or two small files;
+ * any thread, any contents. */
+enum proc_look proc_mark_look(const int fds[PROC_WATCH_FDS], const struct proc_mark *mark,
+                              bool closely);
 
 /* Asks for the mount; the answer is the /dev/fuse descriptor, caller owns it. */
 int proc_channel_mount(struct proc_channel *channel, int *out_fuse_fd, struct vd_err *err);

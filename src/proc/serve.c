@@ -13,15 +13,21 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Sends the first `used` bytes of reply.u.  On failure the worker is marked, not waited for. */
-static void send_reply(struct supervisor *s, size_t used, int fd)
+static void send_reply_fds(struct supervisor *s, size_t used, const int *fds, size_t n)
 {
-    int why = proc_packet_send(s->sock, &s->reply, PROC_REPLY_HEAD + used, fd, false);
+    int why = proc_packet_send_fds(s->sock, &s->reply, PROC_REPLY_HEAD + used, fds, n, false);
 
     if (why == EAGAIN || why == ETOOMANYREFS)
         s->broken = "it does not take its answers";
     /* Other failures: the worker is ending, which is noticed elsewhere. */
+}
+
+static void send_reply(struct supervisor *s, size_t used, int fd)
+{
+    send_reply_fds(s, used, &fd, fd >= 0);
 }
 
 /* A fresh answer: no byte of an older one (or of the stack) goes along. */
@@ -190,14 +196,17 @@ static void answer_who(struct supervisor *s, const struct proc_request *rq)
 {
     struct vd_err err = VD_ERR_INIT;
     struct proc_identity identity;
-    int rc = proc_identity_read((pid_t)rq->pid, &identity, &err);
+    int fds[PROC_WATCH_FDS];
+    int rc = proc_identity_read((pid_t)rq->pid, &identity, fds, &err);
 
     if (rc) {
         send_error(s, rq->kind, rc, &err);
         return;
     }
     new_reply(s, rq->kind)->u.identity = identity;
-    send_reply(s, sizeof(identity), -1);
+    send_reply_fds(s, sizeof(identity), fds, PROC_WATCH_FDS);
+    (void)close(fds[PROC_WATCH_COMM]);
+    (void)close(fds[PROC_WATCH_STATM]);
 }
 
 static int mount_once(struct supervisor *s, int *out_fd, struct vd_err *err)

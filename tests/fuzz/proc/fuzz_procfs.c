@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts of /proc/PID/stat (first byte 0) and status, which hold what the process calls itself. */
+/* Texts of /proc/PID/stat (first byte 0), statm (2) and status, which hold what the process calls itself. */
 #include "proc/identity.h"
+#include "proc/mark.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct proc_status status = {0};
     uint64_t start;
     char *text;
-    int rc;
+    int rc = 0;
 
     if (size < 1)
         return 0;
@@ -23,10 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data + 1, size - 1);
     text[size - 1] = '\n';
     if (data[0] == 0)
-        rc = proc_stat_decode(text, size, &start, &err);
+        rc = proc_stat_terminal(text, size, &start, &err)
+                 ? 0
+                 : proc_stat_decode(text, size, &start, &err);
+    else if (data[0] == 2) /* statm: any number, or none */
+        (void)proc_statm_text(text, size);
     else
         rc = proc_status_decode(text, size, &status, &err);
-    if (rc ? !err.msg[0] : data[0] && !status.tgid)
+    if (rc ? !err.msg[0] : data[0] && data[0] != 2 && !status.tgid)
         abort();
     free(text);
     return 0;

@@ -51,7 +51,12 @@ uint64_t fake_ring_waited(struct audit_ring *ring);
 struct proc_channel {
     atomic_uint asked;    /* calls of proc_channel_identify */
     atomic_uint run;      /* what start_time answers: changing it is a new process */
+    atomic_uint tgid;     /* the process of every thread; 0: each is its own */
     atomic_bool gone;     /* identify answers VD_ENOENT */
+    atomic_bool no_room;  /* … and gives no descriptors to watch with */
+    atomic_int look;      /* enum proc_look: what proc_mark_look answers */
+    atomic_uint looked;   /* calls of proc_mark_look */
+    atomic_uint close;    /* of these closely */
     int fuse_fd, stop_fd; /* for serve_mount */
     atomic_bool mounted;
 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading who a process is. */
 #include "proc/identity.h"
+#include "proc/mark.h"
 
 #include "testlib.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +15,18 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static int read_identity(pid_t pid, struct proc_identity *out, struct vd_err *err)
+{
+    int fds[PROC_WATCH_FDS], rc = proc_identity_read(pid, out, fds, err);
+
+    if (rc == 0) {
+        assert_int_equal(proc_mark_look(fds, &out->mark, true), PROC_LOOK_SAME);
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+    }
+    return rc;
+}
 
 static void stat_names(void **state)
 {
@@ -89,7 +103,7 @@ static void own_process(void **state)
     char exe[512] = {0};
 
     (void)state;
-    assert_ok(proc_identity_read(getpid(), &id, &err));
+    assert_ok(read_identity(getpid(), &id, &err));
     assert_int_equal(id.pid, getpid());
     assert_int_equal(id.uid, getuid());
     assert_int_equal(id.gid, getgid());
@@ -104,7 +118,7 @@ static void *ask_for_thread(void *arg)
 
     (void)prctl(PR_SET_NAME, "other", 0, 0, 0);
     id[1].pid = (uint32_t)syscall(SYS_gettid);
-    if (proc_identity_read((pid_t)id[1].pid, &id[0], NULL))
+    if (read_identity((pid_t)id[1].pid, &id[0], NULL))
         id[0].pid = 0;
     return NULL;
 }
@@ -119,7 +133,7 @@ static void thread_means_process(void **state)
     assert_int_equal(pthread_create(&thread, NULL, ask_for_thread, id), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_not_equal(id[1].pid, getpid());
-    assert_ok(proc_identity_read(getpid(), &whole, &err));
+    assert_ok(read_identity(getpid(), &whole, &err));
     assert_int_equal(id[0].pid, getpid());
     assert_int_equal(id[0].start_time, whole.start_time);
     assert_string_equal(id[0].comm, whole.comm);
@@ -145,7 +159,7 @@ static void hostile_name(void **state)
         _exit(0);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
-    assert_ok(proc_identity_read(pid, &id, &err));
+    assert_ok(read_identity(pid, &id, &err));
     assert_int_equal(id.pid, pid);
     assert_null(strchr(id.comm, '\n'));
     assert_null(strchr(id.comm, '\033'));
@@ -153,9 +167,106 @@ static void hostile_name(void **state)
     assert_true(id.start_time > 0);
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
-    assert_fails(proc_identity_read(pid, &id, &err), VD_ENOENT, "gone");
+    assert_fails(read_identity(pid, &id, &err), VD_ENOENT, "gone");
     (void)close(ready[0]);
     (void)close(ready[1]);
+}
+
+static void terminals(void **state)
+{
+    static const struct {
+        uint64_t number;
+        const char *name;
+    } v[] = {
+        {0, ""},
+        {0x8803, "pts/3"},
+        {0x89ff, "pts/511"},
+        {0x10882c, "pts/300"},
+        {0x8901, "pts/257"},
+        {0x0401, "tty1"},
+        {0x0440, "ttyS0"},
+        {0xbc00, "188:0"},
+        {0x500, "5:0"},
+        {UINT64_MAX, "4095:1048575"},
+    };
+    char name[16];
+    struct vd_err err = VD_ERR_INIT;
+    uint64_t number;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+        proc_terminal_name(v[i].number, name, sizeof(name));
+        assert_string_equal(name, v[i].name);
+    }
+    assert_ok(proc_stat_terminal("1 (x) S 1 1 1 34819 9 ", 22, &number, &err));
+    assert_int_equal(number, 34819);
+    assert_fails(proc_stat_terminal("1 (x) S 1 1 1 -1 9 ", 19, &number, &err), VD_ECORRUPT, "term");
+    assert_fails(proc_stat_terminal("1 (x) S 1 1 1", 13, &number, &err), VD_ECORRUPT, "term");
+}
+
+static void text_sizes(void **state)
+{
+    (void)state;
+    assert_int_equal(proc_statm_text("100 20 30 4567 0 1 0\n", 21), 4567);
+    assert_int_equal(proc_statm_text("0 0 0 0 0 0 0\n", 14), 0);
+    assert_int_equal(proc_statm_text("1 2 3 4", 7), 0); /* cut: not known to be whole */
+    assert_int_equal(proc_statm_text("1 2 3 4\n", 8), 4);
+    assert_int_equal(proc_statm_text("1 2 3 99999999999999999999 5\n", 29), 0);
+    assert_int_equal(proc_statm_text("1 2 -3 4 5\n", 11), 0);
+    assert_int_equal(proc_statm_text("", 0), 0);
+}
+
+/* What the marks show: another name, another program of the same name, the end, and a number that
+ * is used again. */
+static void marks(void **state)
+{
+    static const char name[] = "sleep";
+    struct vd_err err = VD_ERR_INIT;
+    struct proc_identity id;
+    int fds[PROC_WATCH_FDS], go[2], done[2];
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe2(done, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_NAME, "first", 0, 0, 0);
+        (void)!write(done[1], "x", 1);
+        (void)!read(go[0], &byte, 1);
+        (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+        (void)!write(done[1], "x", 1);
+        (void)!read(go[0], &byte, 1);
+        (void)execlp(name, name, "60", NULL); /* closes done: the reader sees the end */
+        _exit(1);
+    }
+    (void)close(done[1]);
+    assert_int_equal(read(done[0], &byte, 1), 1);
+    assert_ok(proc_identity_read(pid, &id, fds, &err));
+    assert_string_equal(id.comm, "first");
+    assert_int_equal(proc_mark_look(fds, &id.mark, true), PROC_LOOK_SAME);
+    assert_int_equal(write(go[1], "x", 1), 1);
+    assert_int_equal(read(done[0], &byte, 1), 1);
+    assert_int_equal(proc_mark_look(fds, &id.mark, false), PROC_LOOK_CHANGED);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+
+    assert_ok(proc_identity_read(pid, &id, fds, &err));
+    assert_string_equal(id.comm, name);
+    assert_int_equal(write(go[1], "x", 1), 1);
+    assert_int_equal(read(done[0], &byte, 1), 0);
+    assert_int_equal(proc_mark_look(fds, &id.mark, false), PROC_LOOK_SAME); /* the same name … */
+    assert_int_equal(proc_mark_look(fds, &id.mark, true), PROC_LOOK_CHANGED); /* … of another */
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(proc_mark_look(fds, &id.mark, false), PROC_LOOK_DEAD);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    (void)close(go[0]);
+    (void)close(go[1]);
+    (void)close(done[0]);
 }
 
 static void no_process(void **state)
@@ -164,10 +275,10 @@ static void no_process(void **state)
     struct proc_identity id;
 
     (void)state;
-    assert_fails(proc_identity_read(0, &id, &err), VD_ENOENT, "namespace");
-    assert_fails(proc_identity_read(-1, &id, &err), VD_ENOENT, "namespace");
-    assert_fails(proc_identity_read(0x7fffffff, &id, &err), VD_ENOENT, "gone");
-    assert_ok(proc_identity_read(2, &id, &err)); /* a kernel thread, or whatever 2 is */
+    assert_fails(read_identity(0, &id, &err), VD_ENOENT, "namespace");
+    assert_fails(read_identity(-1, &id, &err), VD_ENOENT, "namespace");
+    assert_fails(read_identity(0x7fffffff, &id, &err), VD_ENOENT, "gone");
+    assert_ok(read_identity(2, &id, &err)); /* a kernel thread, or whatever 2 is */
 }
 
 int main(void)
@@ -176,7 +287,8 @@ int main(void)
         cmocka_unit_test(stat_names),           cmocka_unit_test(stat_damage),
         cmocka_unit_test(status_lines),         cmocka_unit_test(own_process),
         cmocka_unit_test(thread_means_process), cmocka_unit_test(hostile_name),
-        cmocka_unit_test(no_process),
+        cmocka_unit_test(no_process),           cmocka_unit_test(terminals),
+        cmocka_unit_test(text_sizes),           cmocka_unit_test(marks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,3 +87,12 @@ void join_child(pid_t pid)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
 }
+
+int identify(struct proc_channel *ch, pid_t pid, struct proc_identity *out, struct vd_err *err)
+{
+    int fds[PROC_WATCH_FDS], rc = proc_channel_identify(ch, pid, out, fds, err), i;
+
+    for (i = 0; rc == 0 && i < PROC_WATCH_FDS; i++)
+        (void)close(fds[i]);
+    return rc;
+}

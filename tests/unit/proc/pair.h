@@ -36,6 +36,8 @@ struct proc_config pair_config(const char *const *dir, proc_worker_fn *worker, v
 long long now_ns(void);
 /* Waits until *flag is not zero; false after `ms`. */
 bool wait_for(atomic_int *flag, int ms);
+/* proc_channel_identify without what it gives to watch. */
+int identify(struct proc_channel *ch, pid_t pid, struct proc_identity *out, struct vd_err *err);
 /* Open descriptors of this process. */
 int count_fds(void);
 

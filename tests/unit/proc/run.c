@@ -335,15 +335,18 @@ static void lists_names(void **state)
 static int w_who(struct proc_channel *ch, void *arg, struct vd_err *err)
 {
     struct proc_identity id;
+    int fds[PROC_WATCH_FDS];
 
     (void)arg;
-    check(proc_channel_identify(ch, getppid(), &id, err) == 0);
+    check(proc_channel_identify(ch, getppid(), &id, fds, err) == 0);
+    check(proc_mark_look(fds, &id.mark, true) == PROC_LOOK_SAME); /* whatever the sandbox forbids */
+    check(close(fds[0]) == 0 && close(fds[1]) == 0);
     check(id.pid == (uint32_t)getppid() && id.uid == getuid() && id.gid == getgid());
     check(id.start_time > 0 && strstr(id.exe, "test_proc_run"));
     check(strncmp(id.comm, "test_proc_run", 13) == 0);
-    check(proc_channel_identify(ch, 0x7fffffff, &id, err) == -VD_ENOENT);
-    check(proc_channel_identify(ch, 0, &id, err) == -VD_ENOENT);
-    check(proc_channel_identify(ch, -5, &id, err) == -VD_ENOENT);
+    check(identify(ch, 0x7fffffff, &id, err) == -VD_ENOENT);
+    check(identify(ch, 0, &id, err) == -VD_ENOENT);
+    check(identify(ch, -5, &id, err) == -VD_ENOENT);
     return 0;
 }
 
@@ -379,8 +382,7 @@ static void *one_of_many(void *arg)
         good = good && blk_read(dev, 512, buf, sizeof(buf), NULL) == 0 &&
                memcmp(buf, disk + 512, sizeof(buf)) == 0;
         blk_unref(dev);
-        good = good && proc_channel_identify(c->ch, getppid(), &id, NULL) == 0 &&
-               id.pid == (uint32_t)getppid();
+        good = good && identify(c->ch, getppid(), &id, NULL) == 0 && id.pid == (uint32_t)getppid();
         good = good && src.open(src.ctx, 0, "missing", &dev, NULL) == -VD_ENOENT;
         if (!good)
             atomic_fetch_add(&c->wrong, 1);

@@ -165,7 +165,7 @@ static void *ask_for_ever(void *arg)
     struct proc_identity id;
 
     for (;;)
-        (void)proc_channel_identify(arg, getppid(), &id, NULL);
+        (void)identify(arg, getppid(), &id, NULL);
     return NULL;
 }
 
@@ -241,7 +241,7 @@ static int w_orphan(struct proc_channel *ch, void *arg, struct vd_err *err)
     begin(s);
     if (poll(&fd, 1, 20000) == 1)
         atomic_store(&s->value[0], 1);
-    rc = proc_channel_identify(ch, 1, &id, &why);
+    rc = identify(ch, 1, &id, &why);
     atomic_store(&s->value[1], rc == -VD_EIO && test_contains(why.msg, "supervisor is gone"));
     atomic_store(&s->go, 1);
     return 0;
