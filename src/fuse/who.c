@@ -227,12 +227,13 @@ struct known {
 /* Lock held. */
 static struct known look(struct thread *t, const struct who_request *r)
 {
-    const bool closely = r->opener != t->id;
-    const uint64_t now = now_us(), fresh_until = closely ? t->close_us : t->seen_us;
+    const uint64_t now = now_us();
+    const bool own = r->opener == t->id; /* reads what it opened itself */
+    const bool closely = !own && now >= t->close_us + WHO_FRESH_US;
     const bool expired = now >= t->asked_us + WHO_TTL_MS * UINT64_C(1000);
     struct known known = {0};
 
-    if (!expired && now < fresh_until + WHO_FRESH_US) {
+    if (own && !expired && now < t->seen_us + WHO_FRESH_US) {
         known.id = t->id;
         return known;
     }

@@ -17,9 +17,10 @@
  * another one asks) is noticed after this time. */
 #define WHO_TTL_MS 250
 
-/* A thread that was looked at less than this ago is not looked at again: bounds the cost to 1 or 2
- * µs in 50.  No thread gets from one answered request through an execution of another program, or a
- * number from the end of one process to a request of the next, in so little time. */
+/* The sizes of the program, and for reads of what the thread opened itself also its name, are not
+ * looked at again within this time: bounds the cost to 1 or 2 µs in 50.  No thread gets from one
+ * answered request through an execution of another program, or a number from the end of one process
+ * to a request of the next, in so little time. */
 #define WHO_FRESH_US 50
 
 /* Threads watched: WHO_SETS × WHO_WAYS, with two descriptors each.  One that was displaced is asked

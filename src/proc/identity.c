@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,6 +127,34 @@ static int fail_gone(struct vd_err *err, pid_t pid, int host_errno)
     if (host_errno == ENOENT || host_errno == ESRCH || host_errno == ENOTDIR)
         return vd_fail(err, VD_ENOENT, "process %d is gone", (int)pid);
     return vd_fail_errno(err, VD_EIO, host_errno, "process %d", (int)pid);
+}
+
+bool proc_status_is_ours(const char *status, size_t len)
+{
+    static const char key[] = "\nNSpid:\t";
+    const char *end = status + len, *p = memmem(status, len, key, sizeof(key) - 1);
+    uint64_t number;
+
+    if (!p) /* a kernel without namespaces */
+        return true;
+    p += sizeof(key) - 1;
+    return take_number(&p, end, &number) && p < end && *p == '\n';
+}
+
+static ssize_t read_small(int dirfd, const char *name, char *buf, size_t size);
+
+/* Looked at once: the mount of /proc that is seen does not change under a running supervisor. */
+static bool proc_is_ours(void)
+{
+    static atomic_int known; /* 0 not yet, 1 yes, 2 no */
+    char text[TEXT_SIZE] = "";
+    ssize_t n;
+
+    if (!atomic_load(&known)) {
+        n = read_small(AT_FDCWD, "/proc/self/status", text, sizeof(text));
+        atomic_store(&known, n > 0 && proc_status_is_ours(text, (size_t)n) ? 1 : 2);
+    }
+    return atomic_load(&known) == 1;
 }
 
 static int open_process(pid_t pid, int *out_dirfd, struct vd_err *err)
@@ -288,6 +317,8 @@ int proc_identity_read(pid_t pid, struct proc_identity *out, int out_fds[PROC_WA
     if (pid <= 0)
         return vd_fail(err, VD_ENOENT, "process %d lies outside of this process namespace",
                        (int)pid);
+    if (!proc_is_ours())
+        return vd_fail(err, VD_ENOENT, "/proc is that of another process namespace");
     rc = open_process(pid, &asked, err);
     if (rc == 0)
         rc = open_watch(asked, pid, fds, err);

@@ -6,6 +6,11 @@
 
 #include "proc/proc.h"
 
+/* Does /proc belong to this process's pid namespace?  Only then are the numbers there those that the
+ * kernel tells with requests.  `status` is the text of /proc/self/status: its line NSpid has one
+ * number for each namespace from that of /proc inwards.  Pure. */
+bool proc_status_is_ours(const char *status, size_t len);
+
 /* Resolves `pid`, which may also be the id of a thread: the answer is the process it belongs to.
  * uid and gid are the real ones; the mark is the thread's, and out_fds are the files to compare it
  * with later (the caller closes them).  What is told is one program: should the process execute

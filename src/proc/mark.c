@@ -6,9 +6,10 @@
  *   comm    the thread's name.  Execution of a program changes it (to the program's name), and the
  *           descriptor is bound to the thread: once it ended, reading fails with ESRCH, whoever has
  *           its number then.  About 1 µs.
- *   statm   memory in pages: total resident shared text lib data dirty.  The text is that of the program
- *           file, so it tells two programs of one name apart, as when /usr/bin/foo is a script that
- *           executes /usr/lib/foo/foo.  About 1.5 µs.
+ *   statm   memory in pages: total resident shared text lib data dirty.  Another program has other
+ *           sizes, which tells two programs of one name apart, as when /usr/bin/foo is a script that
+ *           executes /usr/lib/foo/foo.  The total also changes when memory is allocated;
+ *           the supervisor is then asked in vain.  About 1.5 µs.
  *
  * proc(5).  What the process may write into its own name is compared as bytes and not looked at.
  * Neither file tells anything about the layout of the process's memory.  Thread rule: stateless.
@@ -32,33 +33,32 @@ static ssize_t read_again(int fd, char *buf, size_t size)
     return n;
 }
 
-uint64_t proc_statm_text(const char *text, size_t len)
+bool proc_statm_decode(const char *text, size_t len, uint64_t *out_total, uint64_t *out_text)
 {
-    uint64_t value = 0;
-    unsigned field = 1;
+    uint64_t value[4] = {0};
+    unsigned field = 0;
     size_t i;
 
-    for (i = 0; i < len && field <= 4; i++) {
+    for (i = 0; i < len && field < 4; i++) {
         if (text[i] == ' ' || text[i] == '\n') {
             field++;
-        } else if (text[i] < '0' || text[i] > '9') {
-            return 0;
-        } else if (field == 4) {
-            if (__builtin_mul_overflow(value, 10u, &value) ||
-                __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value))
-                return 0;
+        } else if (text[i] < '0' || text[i] > '9' ||
+                   __builtin_mul_overflow(value[field], 10u, &value[field]) ||
+                   __builtin_add_overflow(value[field], (uint64_t)(text[i] - '0'), &value[field])) {
+            return false;
         }
     }
-    return field > 4 ? value : 0;
+    *out_total = value[0];
+    *out_text = value[3];
+    return field == 4;
 }
 
-static bool read_text_size(int fd, uint64_t *out)
+static bool read_sizes(int fd, uint64_t *out_total, uint64_t *out_text)
 {
     char text[STATM_SIZE];
     ssize_t n = read_again(fd, text, sizeof(text));
 
-    *out = n > 0 ? proc_statm_text(text, (size_t)n) : 0;
-    return n > 0;
+    return n > 0 && proc_statm_decode(text, (size_t)n, out_total, out_text);
 }
 
 bool proc_mark_read(const int fds[PROC_WATCH_FDS], struct proc_mark *out)
@@ -70,7 +70,7 @@ bool proc_mark_read(const int fds[PROC_WATCH_FDS], struct proc_mark *out)
     if (n <= 0)
         return false;
     out->comm_len = (uint32_t)n;
-    return read_text_size(fds[PROC_WATCH_STATM], &out->text);
+    return read_sizes(fds[PROC_WATCH_STATM], &out->total, &out->text);
 }
 
 enum proc_look proc_mark_look(const int fds[PROC_WATCH_FDS], const struct proc_mark *mark,
@@ -78,7 +78,7 @@ enum proc_look proc_mark_look(const int fds[PROC_WATCH_FDS], const struct proc_m
 {
     char comm[sizeof(mark->comm)];
     ssize_t n = read_again(fds[PROC_WATCH_COMM], comm, sizeof(comm));
-    uint64_t text;
+    uint64_t total, text;
 
     if (n <= 0)
         return PROC_LOOK_DEAD;
@@ -86,7 +86,7 @@ enum proc_look proc_mark_look(const int fds[PROC_WATCH_FDS], const struct proc_m
         return PROC_LOOK_CHANGED;
     if (!closely)
         return PROC_LOOK_SAME;
-    if (!read_text_size(fds[PROC_WATCH_STATM], &text))
+    if (!read_sizes(fds[PROC_WATCH_STATM], &total, &text))
         return PROC_LOOK_DEAD;
-    return text == mark->text ? PROC_LOOK_SAME : PROC_LOOK_CHANGED;
+    return total == mark->total && text == mark->text ? PROC_LOOK_SAME : PROC_LOOK_CHANGED;
 }

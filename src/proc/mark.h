@@ -8,8 +8,8 @@
 /* Reads the mark of the thread behind `fds`; false when it is gone. */
 bool proc_mark_read(const int fds[PROC_WATCH_FDS], struct proc_mark *out);
 
-/* Pages of program text out of statm: its fourth number; 0 when there is none (kernel threads,
- * processes that ended, anything else).  Pure. */
-uint64_t proc_statm_text(const char *text, size_t len);
+/* Pages in all and pages of program text out of statm, its first and fourth number (0 for kernel
+ * threads and processes that ended); false: it is none.  Pure. */
+bool proc_statm_decode(const char *text, size_t len, uint64_t *out_total, uint64_t *out_text);
 
 #endif

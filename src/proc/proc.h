@@ -21,11 +21,11 @@
 struct proc_channel; /* the worker's end */
 
 /* What is cheap to look at again to see that a thread is still the same, running the same program:
- * its own name as /proc/TID/comm has it, and the pages of program text in /proc/TID/statm. */
+ * its own name as /proc/TID/comm has it, and sizes of its program in /proc/TID/statm. */
 struct proc_mark {
     uint32_t comm_len;
-    char comm[68]; /* raw, with the newline at its end; kernels have 16 or 64 bytes */
-    uint64_t text;
+    char comm[68];        /* raw, with the newline at its end; kernels have 16 or 64 bytes */
+    uint64_t total, text; /* pages */
 };
 
 /* The files behind a mark.  They stay bound to the thread: after its end reading fails with ESRCH,
@@ -57,7 +57,7 @@ int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_i
 
 enum proc_look { PROC_LOOK_SAME, PROC_LOOK_CHANGED, PROC_LOOK_DEAD };
 
-/* Is the thread behind `fds` still what `mark` says?  `closely`: also looks at the program's size,
+/* Is the thread behind `fds` still what `mark` says?  `closely`: also looks at the program's sizes,
  * which sees that another program of the same name was executed.  Reads one or two small files;
  * any thread, any contents. */
 enum proc_look proc_mark_look(const int fds[PROC_WATCH_FDS], const struct proc_mark *mark,

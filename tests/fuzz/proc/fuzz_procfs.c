@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vd_err err = VD_ERR_INIT;
     struct proc_status status = {0};
-    uint64_t start;
+    uint64_t start, pages;
     char *text;
     int rc = 0;
 
@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  ? 0
                  : proc_stat_decode(text, size, &start, &err);
     else if (data[0] == 2) /* statm: any number, or none */
-        (void)proc_statm_text(text, size);
+        (void)proc_statm_decode(text, size, &start, &pages);
     else
         rc = proc_status_decode(text, size, &status, &err);
     if (rc ? !err.msg[0] : data[0] && data[0] != 2 && !status.tgid)

@@ -137,10 +137,16 @@ static void not_looked_at_twice_in_no_time(void **state)
     struct who_request r = {.pid = 100};
     unsigned i;
 
-    (void)resolve(f, &r, 0);
+    r.opener = resolve(f, &r, 0);
     for (i = 0; i < 20000; i++)
         (void)resolve(f, &r, 0);
     assert_in_range(f->channel.looked, 0, 10000);
+    assert_int_equal(f->channel.close, 0);
+    r.opener = 0;
+    for (i = 0; i < 20000; i++)
+        (void)resolve(f, &r, 0);
+    assert_in_range(f->channel.looked, 20000, 30000); /* another name is always seen */
+    assert_in_range(f->channel.close, 1, 10000);
 }
 
 static void number_used_again(void **state)

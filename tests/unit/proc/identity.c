@@ -205,16 +205,34 @@ static void terminals(void **state)
     assert_fails(proc_stat_terminal("1 (x) S 1 1 1", 13, &number, &err), VD_ECORRUPT, "term");
 }
 
-static void text_sizes(void **state)
+static void namespaces(void **state)
 {
+    static const char ours[] = "Name:\tx\nNSpid:\t12\nNSpgid:\t1\t2\n";
+    static const char inner[] = "Name:\tx\nNSpid:\t712\t12\nNSpgid:\t1\n";
+    static const char none[] = "Name:\tNSpid:\nUid:\t0\n", cut[] = "\nNSpid:\t12";
+
     (void)state;
-    assert_int_equal(proc_statm_text("100 20 30 4567 0 1 0\n", 21), 4567);
-    assert_int_equal(proc_statm_text("0 0 0 0 0 0 0\n", 14), 0);
-    assert_int_equal(proc_statm_text("1 2 3 4", 7), 0); /* cut: not known to be whole */
-    assert_int_equal(proc_statm_text("1 2 3 4\n", 8), 4);
-    assert_int_equal(proc_statm_text("1 2 3 99999999999999999999 5\n", 29), 0);
-    assert_int_equal(proc_statm_text("1 2 -3 4 5\n", 11), 0);
-    assert_int_equal(proc_statm_text("", 0), 0);
+    assert_true(proc_status_is_ours(ours, sizeof(ours) - 1));
+    assert_false(proc_status_is_ours(inner, sizeof(inner) - 1));
+    assert_true(proc_status_is_ours(none, sizeof(none) - 1));
+    assert_false(proc_status_is_ours(cut, sizeof(cut) - 1));
+}
+
+static void sizes(void **state)
+{
+    static const char *const bad[] = {
+        "", "\n", "1 2 3 4", "1 2 3 99999999999999999999 5\n", "1 2 -3 4 5\n", "x"};
+    uint64_t total, text;
+    size_t i;
+
+    (void)state;
+    assert_true(proc_statm_decode("100 20 30 4567 0 1 0\n", 21, &total, &text));
+    assert_int_equal(total, 100);
+    assert_int_equal(text, 4567);
+    assert_true(proc_statm_decode("0 0 0 0 0 0 0\n", 14, &total, &text));
+    assert_true(proc_statm_decode("1 2 3 4\n", 8, &total, &text));
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) /* "1 2 3 4": not known to be whole */
+        assert_false(proc_statm_decode(bad[i], strlen(bad[i]), &total, &text));
 }
 
 /* What the marks show: another name, another program of the same name, the end, and a number that
@@ -284,11 +302,17 @@ static void no_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stat_names),           cmocka_unit_test(stat_damage),
-        cmocka_unit_test(status_lines),         cmocka_unit_test(own_process),
-        cmocka_unit_test(thread_means_process), cmocka_unit_test(hostile_name),
-        cmocka_unit_test(no_process),           cmocka_unit_test(terminals),
-        cmocka_unit_test(text_sizes),           cmocka_unit_test(marks),
+        cmocka_unit_test(stat_names),
+        cmocka_unit_test(stat_damage),
+        cmocka_unit_test(status_lines),
+        cmocka_unit_test(own_process),
+        cmocka_unit_test(thread_means_process),
+        cmocka_unit_test(hostile_name),
+        cmocka_unit_test(no_process),
+        cmocka_unit_test(terminals),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(namespaces),
+        cmocka_unit_test(marks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
