@@ -116,6 +116,36 @@ bool evidence_identity(const struct blkdev *dev, const struct evidence_id **out_
     return true;
 }
 
+int evidence_now(const struct blkdev *dev, struct evidence_id *out_id, struct vd_err *err)
+{
+    const struct evidence *ev = dev->priv;
+    int rc;
+
+    if (dev->type != &evidence_type)
+        return vd_fail(err, VD_EUSAGE, "%s is not an evidence file", dev->label);
+    rc = evidence_identify(ev->fd, out_id, err);
+    if (rc == 0)
+        out_id->noatime = ev->id.noatime;
+    return vd_prefix(err, rc, "%s", dev->label);
+}
+
+bool evidence_same_state(const struct evidence_id *a, const struct evidence_id *b)
+{
+    return a->size == b->size &&
+           (a->is_block || (a->mtime_sec == b->mtime_sec && a->mtime_nsec == b->mtime_nsec &&
+                            a->ctime_sec == b->ctime_sec && a->ctime_nsec == b->ctime_nsec));
+}
+
+int64_t evidence_time_ns(int64_t sec, uint32_t nsec)
+{
+    int64_t ns;
+
+    if (__builtin_mul_overflow(sec, INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, (int64_t)nsec, &ns))
+        return sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
+}
+
 bool blk_source_name_ok(const char *name)
 {
     return name[0] && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&

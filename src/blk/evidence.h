@@ -35,6 +35,17 @@ int evidence_new(int fd, const struct evidence_id *id, const char *name, struct 
 /* Is this layer evidence?  Then *out_id points at its identity (borrowed). */
 bool evidence_identity(const struct blkdev *dev, const struct evidence_id **out_id);
 
+/* The identity of that layer's file as it is now (its noatime is the one of the opening).  VD_EUSAGE:
+ * not evidence; VD_EIO: it cannot be asked.  May wait as long as the file's host does. */
+int evidence_now(const struct blkdev *dev, struct evidence_id *out_id, struct vd_err *err);
+
+/* Is it the same content, as far as size and times tell?  Of a block device its size only: the times
+ * are those of the device's name. */
+bool evidence_same_state(const struct evidence_id *a, const struct evidence_id *b);
+
+/* A time of the identity in nanoseconds since 1970, held at the ends of what 64 bits can say. */
+int64_t evidence_time_ns(int64_t sec, uint32_t nsec);
+
 /* ---- where further files come from ---- */
 
 /* What the images of one chain share, so that 1,025 members do not take 1,025 times the memory and

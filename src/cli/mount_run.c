@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "cli/inputs_watch.h"
 #include "cli/mount_anchors.h"
 #include "cli/mount_watch.h"
 #include "cli/notice.h"
@@ -154,6 +155,7 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
     VD_AUTO(free) char *text = case_info_text(c->point, &context);
     VD_AUTO(free) char *json = case_info_json(c->point, &context);
     struct tree_options tree_options;
+    struct inputs_watch *watch = NULL;
     struct tree *tree = NULL;
     int rc;
 
@@ -163,6 +165,8 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
     tree_options.point_opened = log_point;
     tree_options.point_opened_ctx = state->ring;
     rc = tree_new(c, &tree_options, text, json, &tree, err);
+    if (rc == 0)
+        rc = inputs_watch_start(c->chain, state->ring, o->hash_inputs, &watch, err);
     if (rc == 0) {
         const struct serve_config config = {
             .tree = tree,
@@ -175,6 +179,7 @@ static int serve_case(struct mount_state *state, struct proc_channel *channel, s
 
         rc = serve_mount(&config, err);
     }
+    inputs_watch_stop(watch);
     tree_free(tree);
     return rc;
 }

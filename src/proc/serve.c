@@ -49,17 +49,6 @@ static void send_error(struct supervisor *s, uint32_t kind, int rc, const struct
 
 /* ---- evidence ---- */
 
-/* Nanoseconds since 1970, held at the ends of what 64 bits can say. */
-static int64_t time_ns(int64_t sec, uint32_t nsec)
-{
-    int64_t ns;
-
-    if (__builtin_mul_overflow(sec, INT64_C(1000000000), &ns) ||
-        __builtin_add_overflow(ns, (int64_t)nsec, &ns))
-        return sec < 0 ? INT64_MIN : INT64_MAX;
-    return ns;
-}
-
 static int log_evidence(struct supervisor *s, enum audit_op op, const struct proc_request *rq,
                         const struct evidence_id *id, struct vd_err *err)
 {
@@ -87,8 +76,8 @@ static int log_evidence(struct supervisor *s, enum audit_op op, const struct pro
 
     vd_put_le64(dev, id->dev);
     vd_put_le64(ino, id->ino);
-    vd_put_le64(mtime, (uint64_t)time_ns(id->mtime_sec, id->mtime_nsec));
-    vd_put_le64(ctime, (uint64_t)time_ns(id->ctime_sec, id->ctime_nsec));
+    vd_put_le64(mtime, (uint64_t)evidence_time_ns(id->mtime_sec, id->mtime_nsec));
+    vd_put_le64(ctime, (uint64_t)evidence_time_ns(id->ctime_sec, id->ctime_nsec));
     seq = audit_log(s->config->ring, &event);
     if (seq == AUDIT_NOT_LOGGED || audit_state(s->config->ring) != AUDIT_READY)
         return vd_fail(err, VD_EAUDIT, "the audit log does not take the record of opening %s",
