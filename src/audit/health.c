@@ -46,19 +46,37 @@ static void notice(struct audit_writer *w, const char *text)
     w->notice(w->notice_ctx, line);
 }
 
+static bool record_warning(struct audit_writer *w, const char *text)
+{
+    const struct audit_field fields[2] = {{AUDIT_T_KEY, "audit", 5},
+                                          {AUDIT_T_TEXT, text, strlen(text)}};
+    const struct audit_event event = {.op = AUDIT_WARNING, .fields = fields, .n_fields = 2};
+
+    return ring_try_log(&w->ring, &event) != AUDIT_NOT_LOGGED;
+}
+
+/* A ring that is full now has room when the next frame was written. */
+static void record_waiting(struct audit_writer *w)
+{
+    if (w->warning[0] && record_warning(w, w->warning))
+        w->warning[0] = '\0';
+}
+
 bool health_warn(struct audit_writer *w, const char *format, ...)
 {
-    char text[400];
-    struct audit_field fields[2] = {{AUDIT_T_KEY, "audit", 5}, {AUDIT_T_TEXT, text, 0}};
-    const struct audit_event event = {.op = AUDIT_WARNING, .fields = fields, .n_fields = 2};
+    char text[sizeof(w->warning)];
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fields[1].len = strlen(text);
+    record_waiting(w);
+    if (w->warning[0])
+        return false;
     notice(w, text);
-    return ring_try_log(&w->ring, &event) != AUDIT_NOT_LOGGED;
+    if (!record_warning(w, text))
+        memcpy(w->warning, text, sizeof(text));
+    return true;
 }
 
 void health_give_up(struct audit_writer *w, const char *why)
@@ -185,6 +203,7 @@ static void settle(struct audit_writer *w)
         if (!w->damaged && !w->reserve_used_up)
             atomic_store(&s->failed, 0);
     }
+    record_waiting(w);
     if (w->note_error && !w->error && !w->clear_at)
         log_note(w);
     health_publish(w); /* the shared words are not trusted to stay */

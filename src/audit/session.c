@@ -460,6 +460,28 @@ static bool drain(struct audit_writer *w)
     }
 }
 
+static bool append_event(struct audit_writer *w, const struct audit_event *event)
+{
+    uint8_t record[AUDIT_MAX_RECORD];
+    size_t slots = audit_record_encode(event, (int64_t)audit_clock_ns(CLOCK_REALTIME),
+                                       audit_clock_ns(CLOCK_BOOTTIME), record);
+
+    if (!writer_room(w, slots) && !writer_seal(w, 0))
+        return false;
+    writer_append(w, record, slots);
+    return true;
+}
+
+/* A warning that found no room in the ring. */
+static bool append_warning(struct audit_writer *w)
+{
+    const struct audit_field fields[2] = {{AUDIT_T_KEY, "audit", 5},
+                                          {AUDIT_T_TEXT, w->warning, strlen(w->warning)}};
+    const struct audit_event event = {.op = AUDIT_WARNING, .fields = fields, .n_fields = 2};
+
+    return !w->warning[0] || append_event(w, &event);
+}
+
 bool writer_append_close(struct audit_writer *w, enum audit_close_reason how)
 {
     static const char *const reasons[] = {"clean",
@@ -469,7 +491,6 @@ bool writer_append_close(struct audit_writer *w, enum audit_close_reason how)
                                           "recovered after a crash",
                                           "the log could not be written (audit_full=unmount)"};
     uint64_t dropped = atomic_load(&w->ring.shared->dropped);
-    uint8_t record[AUDIT_MAX_RECORD];
     char text[160];
     struct audit_field field = {AUDIT_T_TEXT, text, 0};
     const struct audit_event event = {.op = AUDIT_SESSION_CLOSE,
@@ -477,7 +498,6 @@ bool writer_append_close(struct audit_writer *w, enum audit_close_reason how)
                                       .result = -(int32_t)how,
                                       .fields = &field,
                                       .n_fields = 1};
-    size_t slots;
 
     (void)snprintf(text, sizeof(text), "%s", reasons[how]);
     if (dropped)
@@ -485,11 +505,8 @@ bool writer_append_close(struct audit_writer *w, enum audit_close_reason how)
                        "%s; %llu events could not be recorded, their requests were answered EIO",
                        reasons[how], (unsigned long long)dropped);
     field.len = strlen(text);
-    slots = audit_record_encode(&event, (int64_t)audit_clock_ns(CLOCK_REALTIME),
-                                audit_clock_ns(CLOCK_BOOTTIME), record);
-    if (!writer_room(w, slots) && !writer_seal(w, 0))
+    if (!append_warning(w) || !append_event(w, &event))
         return false;
-    writer_append(w, record, slots);
     return writer_seal(w, AUDIT_FRAME_CLOSE) && writer_sync(w) && checkpoint_step(w, true);
 }
 

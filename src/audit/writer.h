@@ -98,6 +98,7 @@ struct audit_writer { /* NOLINT(clang-analyzer-optin.performance.Padding): group
     bool damaged; /* the ring held what is no record */
     uint64_t failed_since, retry_at, clear_at, health_at;
     bool gave_up;
+    char warning[400]; /* still to be recorded */
     void (*notice)(void *ctx, const char *line);
     void (*give_up)(void *ctx, const char *why);
     void *notice_ctx;
@@ -143,7 +144,8 @@ void writer_recovered(struct audit_writer *w);
 void health_full_is_over(struct audit_writer *w);
 /* Tells producers in what state the log is. */
 void health_publish(struct audit_writer *w);
-/* A line for whoever watches, and a WARNING record; false: the ring has no room for that. */
+/* A line for whoever watches, and a WARNING record (later, when the ring is full); false: neither, the
+ * one before still waits. */
 bool health_warn(struct audit_writer *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* audit_full=unmount: has the mount ended, once. */

@@ -22,7 +22,7 @@ static void to_stderr(const char *line)
 {
     struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
     char text[1200];
-    int len = snprintf(text, sizeof(text), "vdiskfs: %s\n", line);
+    int len = snprintf(text, sizeof(text), "vdiskfs: warning: %s\n", line);
 
     if (len <= 0 || (size_t)len >= sizeof(text) || poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT))
         return;
@@ -43,8 +43,8 @@ static void to_syslog(const char *line)
         return;
     if (localtime_r(&now, &tm))
         (void)strftime(when, sizeof(when), "%b %e %H:%M:%S ", &tm);
-    len = snprintf(text, sizeof(text), "<%d>%svdiskfs[%ld]: %s", LOG_DAEMON | LOG_WARNING, when,
-                   (long)getpid(), line);
+    len = snprintf(text, sizeof(text), "<%d>%svdiskfs[%ld]: warning: %s", LOG_DAEMON | LOG_WARNING,
+                   when, (long)getpid(), line);
     if (len > 0 && (size_t)len < sizeof(text))
         (void)sendto(fd, text, (size_t)len, MSG_NOSIGNAL, (const struct sockaddr *)&log,
                      sizeof(log));

@@ -3,8 +3,8 @@
 #ifndef VD_CLI_NOTICE_H
 #define VD_CLI_NOTICE_H
 
-/* Prints "vdiskfs: LINE" on standard error and sends it to the system log (daemon, warning), if they
- * take it at once: never waits.  Any thread. */
+/* Prints "vdiskfs: warning: LINE" on standard error and sends it to the system log (daemon, warning), if they
+ * take it at once: never waits (mount_say does).  Any thread. */
 void notice_print(const char *line);
 
 #endif

@@ -28,7 +28,7 @@ static struct vd_err err;
 static char path[512];
 static struct audit_writer *writer;
 static struct audit_ring *ring;
-static uint64_t logged, warnings;
+static uint64_t logged, warnings, reserve = 1;
 
 static int setup(void **state)
 {
@@ -48,7 +48,7 @@ static void open_session(const char *where)
 {
     const struct audit_event open = {.op = AUDIT_SESSION_OPEN};
     const struct audit_config config = {
-        .dir = where, .ring_bytes = 1, .reserve_bytes = 1, .low_bytes = 1};
+        .dir = where, .ring_bytes = 1, .reserve_bytes = reserve, .low_bytes = 1};
 
     assert_ok(audit_open(&config, &writer, &ring, &err));
     (void)snprintf(path, sizeof(path), "%s", audit_session_dir(writer));
@@ -150,6 +150,28 @@ static void full_and_space_again(void **state)
     assert_ok(audit_wait(ring, logged, &err));
     nap_ms(300);
     assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err));
+    check_log(AUDIT_INTACT_CLOSED, 1);
+}
+
+/* A limit of file sizes (ulimit -f) is seen before it is hit: what is in the ring and the close record
+ * have their room below it. */
+static void limit_seen_ahead(void **state)
+{
+    const struct audit_event refused = {.op = AUDIT_REFUSED};
+    int i;
+
+    (void)state;
+    reserve = 1 << 20; /* more than a ring full of records, which may wait when the limit is seen */
+    open_session(dir);
+    reserve = 1;
+    limit(writer->allocated);
+    for (i = 0; i < 1000000 && audit_state(ring) == AUDIT_READY; i++)
+        (void)log_one();
+    assert_int_equal(audit_state(ring), AUDIT_RESERVED);
+    assert_false(audit_failed(ring));
+    assert_ok(audit_wait(ring, audit_log(ring, &refused), &err)); /* from the reserve */
+    assert_ok(audit_close(writer, AUDIT_CLOSE_CLEAN, &err));
+    limit(RLIM_INFINITY);
     check_log(AUDIT_INTACT_CLOSED, 1);
 }
 
@@ -386,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(disk_full, setup, teardown), /* forks: before threads */
         cmocka_unit_test_setup_teardown(full_and_space_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(limit_seen_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(full_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(close_after_full, setup, teardown),
         cmocka_unit_test_setup_teardown(sync_fails, setup, teardown),

@@ -66,7 +66,9 @@ static bool hit(void)
 
 static int error_of(void)
 {
-    return plan.fault == IO_ERROR || plan.fault == IO_ERROR_STAYS ? EIO : ENOSPC;
+    static const int lack[] = {ENOSPC, EDQUOT, EFBIG}; /* disk, quota, limit of a file's size */
+
+    return plan.fault == IO_ERROR || plan.fault == IO_ERROR_STAYS ? EIO : lack[plan.at % 3];
 }
 
 ssize_t __real_write(int fd, const void *bytes, size_t n);
