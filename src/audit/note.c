@@ -401,7 +401,7 @@ static bool next_line(const char *bytes, size_t len, size_t *pos, const char **o
 }
 
 /* Decimal without sign, blanks or leading zeros. */
-static bool decode_size(const char *line, size_t len, uint64_t *out)
+bool note_number_decode(const char *line, size_t len, uint64_t *out)
 {
     char text[24], again[24];
 
@@ -409,7 +409,7 @@ static bool decode_size(const char *line, size_t len, uint64_t *out)
         return false;
     memcpy(text, line, len);
     text[len] = '\0';
-    *out = strtoull(text, NULL, 10);
+    *out = strtoull(text, NULL, 10); /* what is no number does not survive the way back */
     (void)snprintf(again, sizeof(again), "%" PRIu64, *out);
     return strcmp(text, again) == 0;
 }
@@ -424,10 +424,21 @@ int note_checkpoint_decode(const char *bytes, const struct note *note, struct no
     if (!next_line(bytes, note->text_len, &pos, &line, &len) || len == 0 || len >= NOTE_NAME_MAX)
         return vd_fail(err, VD_ECORRUPT, "a checkpoint without an origin");
     memcpy(out->origin, line, len);
-    if (!next_line(bytes, note->text_len, &pos, &line, &len) || !decode_size(line, len, &out->size))
+    if (!next_line(bytes, note->text_len, &pos, &line, &len) ||
+        !note_number_decode(line, len, &out->size))
         return vd_fail(err, VD_ECORRUPT, "a checkpoint without a size");
     if (!next_line(bytes, note->text_len, &pos, &line, &len) ||
         !base64_decode(line, len, out->root, sizeof(out->root)))
         return vd_fail(err, VD_ECORRUPT, "a checkpoint without the tree's head");
     return 0;
+}
+
+void note_hash_text(const uint8_t hash[VD_SHA256_SIZE], char out[NOTE_HASH_TEXT])
+{
+    base64_encode(hash, VD_SHA256_SIZE, out);
+}
+
+bool note_hash_decode(const char *text, size_t len, uint8_t out[VD_SHA256_SIZE])
+{
+    return base64_decode(text, len, out, VD_SHA256_SIZE);
 }

@@ -91,4 +91,11 @@ void note_checkpoint_text(const struct note_checkpoint *checkpoint, char *out);
 int note_checkpoint_decode(const char *bytes, const struct note *note, struct note_checkpoint *out,
                            struct vd_err *err);
 
+/* Parts of texts of this kind.  A hash as base64, 44 characters and NUL; decoding takes exactly the
+ * `len` characters of its one right spelling, and for numbers decimal without sign and leading zeros. */
+#define NOTE_HASH_TEXT 45
+void note_hash_text(const uint8_t hash[VD_SHA256_SIZE], char out[NOTE_HASH_TEXT]);
+bool note_hash_decode(const char *text, size_t len, uint8_t out[VD_SHA256_SIZE]);
+bool note_number_decode(const char *text, size_t len, uint64_t *out);
+
 #endif

@@ -23,6 +23,12 @@ int audit_one_path(int argc, char **argv, const char **out);
 /* "INTACT open (in use)", "TAMPERED at frame 3": what stands in the first line. */
 void audit_verdict_line(const struct audit_report *r, char *out, size_t size);
 
+/* A small file as text; caller frees.  VD_EUSAGE: not there, more than `max` bytes, zeros in it. */
+int audit_read_text(const char *path, size_t max, char **out, struct vd_err *err);
+#define ANCHORS_MAX ((size_t)16 << 20)
+/* `given` is a key (NAME+ID+BASE64), or a file that begins with one; caller frees. */
+int audit_read_key(const char *given, char **out, struct vd_err *err);
+
 /* Flushes standard output, tells an error; the exit code for `rc`, or for the verdict when it is 0. */
 int audit_finish(int rc, const struct vd_err *err, const struct audit_report *r);
 

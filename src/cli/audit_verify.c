@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define KEY_FILE_MAX ((size_t)4096)
-#define ANCHORS_MAX  ((size_t)16 << 20)
 
 #define CLOSE_WAIT_S  10 /* sealing and syncing takes this long on a very busy disk only */
 #define CLOSE_POLL_NS 5000000
@@ -172,7 +171,7 @@ int audit_finish(int rc, const struct vd_err *err, const struct audit_report *r)
 }
 
 /* A small file as text; caller frees.  Exact, for anchors are signed. */
-static int read_text(const char *path, size_t max, char **out, struct vd_err *err)
+int audit_read_text(const char *path, size_t max, char **out, struct vd_err *err)
 {
     VD_AUTO(free) char *text = malloc(max + 1);
     FILE *f = fopen(path, "re");
@@ -202,13 +201,13 @@ static int read_text(const char *path, size_t max, char **out, struct vd_err *er
 }
 
 /* `given` is the key itself, or a file whose first line is one.  *out is the caller's. */
-static int read_key(const char *given, char **out, struct vd_err *err)
+int audit_read_key(const char *given, char **out, struct vd_err *err)
 {
     struct note_key key;
     int rc = note_key_decode(given, &key, err);
 
     if (rc && access(given, F_OK) == 0) {
-        rc = read_text(given, KEY_FILE_MAX, out, err);
+        rc = audit_read_text(given, KEY_FILE_MAX, out, err);
         if (rc == 0)
             rc = vd_prefix(err, note_key_decode(*out, &key, err), "%s", given);
         return rc;
@@ -305,9 +304,9 @@ int audit_verb_verify(int argc, char **argv)
 
     if (rc)
         return rc - 1;
-    rc = args.key ? read_key(args.key, &key, &err) : 0;
+    rc = args.key ? audit_read_key(args.key, &key, &err) : 0;
     if (rc == 0 && args.anchor)
-        rc = read_text(args.anchor, ANCHORS_MAX, &anchors, &err);
+        rc = audit_read_text(args.anchor, ANCHORS_MAX, &anchors, &err);
     options.key = key;
     options.anchors = anchors;
     if (rc == 0 && !args.no_wait)

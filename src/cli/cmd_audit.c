@@ -75,6 +75,7 @@ static const struct {
     {"show", audit_verb_show},
     {"export", audit_verb_export},
     {"recover", audit_verb_recover},
+    {"prove", audit_verb_prove},
 };
 
 int audit_usage(void)

@@ -114,6 +114,7 @@ void help_vdiskctl(FILE *out)
                 "  audit show LOG           what was accessed, by whom, when (-f: goes on)\n"
                 "  audit export LOG...      the same for Timesketch, as CSV, as CASE\n"
                 "  audit recover SESSION    close a log that a crash left open (--all)\n"
+                "  audit prove LOG          a proof of one frame, for somebody without the log\n"
                 "  umount MOUNTPOINT        unmount and wait until the log is closed\n\n"
                 "vdiskctl VERB --help tells more. Nothing here needs a mount or root.\n\n"
                 "Exit codes:\n",
@@ -267,6 +268,18 @@ void help_man_vdiskctl(FILE *out)
         "record. Stopped anywhere it can be repeated. A log that is in use or TAMPERED is left as "
         "it is. Afterwards verify answers INTACT open (closed after a recovery). --all: every "
         "session of DIR (the default directory of logs) that waits for it.");
+    man_verb(
+        out,
+        "audit prove --frame N|--seq N [--key KEY] [--anchor FILE] [-o OUT] SESSION | "
+        "audit prove --anchor FILE [-o OUT] SESSION | "
+        "audit prove --check PROOF [--frame-file FILE] [--key KEY] [--anchor FILE] [--record]",
+        "Proves to somebody who has nothing else of the log that one frame (number N, or the one "
+        "with record number N) lies under a signed checkpoint: OUT.tlog-proof (C2SP tlog-proof, "
+        "RFC "
+        "6962) and OUT.frame; or, with --anchor alone, that the log continues what a checkpoint "
+        "kept elsewhere covers: OUT.consistency. --check checks either: the checkpoint must be "
+        "signed by the key, or be (consistency: begin with) one of the anchors; --record prints "
+        "the records of the frame that was proved. Exit status 7: not proved.");
     man_verb(out, "umount MOUNTPOINT",
              "Unmounts and returns when the program behind the mount has closed its log.");
     (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);

@@ -29,4 +29,10 @@ if(Python3_FOUND)
            COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/second_verifier.py
                    $<TARGET_FILE:audit_verdict> ${CMAKE_SOURCE_DIR}/scripts/verify-audit-log)
   set_tests_properties(evil/audit/second_verifier PROPERTIES TIMEOUT 400 SKIP_RETURN_CODE 77)
+
+  # Signed notes, trees and proofs, by an implementation that is not ours.
+  add_test(NAME evil/audit/foreign
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/foreign.py
+                   $<TARGET_FILE:audit_verdict> $<TARGET_FILE:vdiskctl> ${CMAKE_CURRENT_BINARY_DIR})
+  set_tests_properties(evil/audit/foreign PROPERTIES TIMEOUT 120 SKIP_RETURN_CODE 77)
 endif()
