@@ -3,9 +3,10 @@
  * The verifier and `show` on a log in memory.  The first byte says how: bit 0, everything that is
  * derived (numbers, checksums, chain, keys) is made right first, so that the rest is reached; bit 1,
  * JSON; bit 2, two segments; bit 3, checkpoints: two bytes with their length and as many bytes stand
- * before the log, or, when it is made right, they are made and signed.  What must hold: every record
- * that verify counts is one line; right checkpoints change no verdict, others never to a better one.
+ * before the log, or, when it is made right, they are made and signed; bit 4, exports it too.  What must
+ * hold: every record that verify counts is one line, of show and of each export; right checkpoints change no verdict, others never to a better one.
  */
+#include "audit/export.h"
 #include "audit/note.h"
 #include "audit/show.h"
 #include "audit/verify.h"
@@ -43,7 +44,8 @@ static const char pem[] = "-----BEGIN PRIVATE KEY-----\n"
 static const struct note_signer *signer_of(const char *origin)
 {
     static struct note_signer *signer;
-    char path[] = "/tmp/vdiskfs-fuzz-key-XXXXXX"; /* mkstemp: readable by us alone, as it has to be */
+    char path[] =
+        "/tmp/vdiskfs-fuzz-key-XXXXXX"; /* mkstemp: readable by us alone, as it has to be */
     int fd;
 
     if (signer && strcmp(note_signer_key(signer)->name, origin) == 0)
@@ -192,6 +194,56 @@ static void check(const struct audit_report *r, const char *text, size_t text_le
         abort();
 }
 
+struct exported {
+    uint64_t lines;
+    char last; /* byte */
+};
+
+static int take(void *ctx, const void *bytes, size_t len, struct vd_err *err)
+{
+    struct exported *out = ctx;
+    const char *p = bytes;
+    size_t i;
+
+    (void)err;
+    for (i = 0; i < len; i++) {
+        if ((unsigned char)p[i] < ' ' && p[i] != '\n' && (p[i] != '\r' || p[i + 1] != '\n'))
+            abort();
+        out->lines += p[i] == '\n';
+    }
+    out->last = len ? p[len - 1] : out->last;
+    return 0;
+}
+
+/* Every format of export takes every log, and CSV and JSON have a line for each record. */
+static void check_exports(const uint8_t *const *parts, const size_t *lens, size_t n_parts,
+                          const struct audit_report *known)
+{
+    bool bad = known->verdict > AUDIT_INTACT_OPEN;
+    int format;
+
+    for (format = AUDIT_EXPORT_TIMESKETCH; format <= AUDIT_EXPORT_CASE; format++) {
+        struct exported out = {0};
+        const struct audit_export_options options = {
+            .format = (enum audit_export_format)format, .write = take, .ctx = &out};
+        struct vd_err err = VD_ERR_INIT;
+        struct audit_report again;
+        struct audit_export *x;
+
+        if (audit_export_open(&options, &x, &err) || audit_export_begin(x, known, NULL, &err) ||
+            audit_verify_bytes(parts, lens, n_parts, NULL, 0, NULL, audit_export_record, x, &again,
+                               &err) ||
+            audit_export_end(x, &again, NULL, &err) || audit_export_finish(x, &err))
+            abort();
+        if (format != AUDIT_EXPORT_CASE &&
+            out.lines != known->records + bad + (format == AUDIT_EXPORT_CSV))
+            abort();
+        if (out.lines && out.last != '\n')
+            abort();
+        audit_export_free(x);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The same with checkpoints. */
@@ -264,6 +316,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     check(&r, text, text_len, size);
     free(text);
+    if (mode & 16)
+        check_exports(parts, lens, mode & 4 ? 2 : 1, &r);
     if (mode & 8)
         check_notes(parts, lens, mode & 4 ? 2 : 1, notes, notes_len, mode & 1 ? &repaired : NULL,
                     &r);
