@@ -182,42 +182,8 @@ static void man_verb(FILE *out, const char *usage, const char *text)
     print_man_text(out, text);
 }
 
-void help_man_vdiskctl(FILE *out)
+static void man_audit_verbs(FILE *out)
 {
-    struct sink sink = {out, OPTION_OPEN, true};
-
-    man_head(out, "VDISKCTL", "vdiskctl - look at virtual disks and audit logs without a mount");
-    (void)fputs(".SH SYNOPSIS\n.B vdiskctl\nVERB [ARGUMENTS]\n.SH VERBS\n", out);
-    man_verb(
-        out, "info [--json] [-o OPTIONS] IMAGE",
-        "Shows what was opened and found: the chain as a tree, what each file gives to the disk, "
-        "the snapshots of the virtual machine, the checks of the chain, partitions, file systems, "
-        "warnings.");
-    man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
-             "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
-             "of sha256sum(1); progress on a terminal.");
-    man_verb(
-        out, "check [--json] [--read] [-o OPTIONS] IMAGE",
-        "Checks the structures of every file of the chain: table entries that pass the end of "
-        "their file, bytes that two structures claim or none, redundant copies that differ, "
-        "links that do not fit; with --read also that every byte of the disk can be read. A "
-        "chain that does not open is checked as far as it does. Exit status 0: sound, "
-        "perhaps with notes; 7: errors or warnings were found; 2, or 3 when a file that belongs "
-        "to it is missing: IMAGE itself does not open.");
-    man_verb(
-        out,
-        "export --raw [--hash[=NAME,...]] [--partition pN] [--errors stop|zero] [--force] "
-        "[--restart] [-o OPTIONS] IMAGE OUT",
-        "Writes the reconstructed disk (of any point in time: snapshot=), or one partition, to "
-        "the file OUT, with holes where there are zeros. OUT gets its name when all its bytes "
-        "are on the disk; until then they are in OUT.partial. After an interruption (a kill, a "
-        "crash, a full disk) the same command goes on: OUT.partial is read again and hashed, "
-        "and only what is proven to be what was written is kept. Bytes that cannot be had end "
-        "the export; with --errors zero they become zeros, OUT.map lists them in the form of "
-        "GNU ddrescue, and the exit status is 7. --hash prints the hash of OUT (sha256, sha1, "
-        "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
-        "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
-        "nothing that exists is replaced.");
     man_verb(
         out, "audit verify [--json] [--no-wait] [--key KEY|FILE] [--anchor FILE] LOG",
         "Checks a log (a session directory or a segment file) and its signed checkpoints: INTACT "
@@ -280,6 +246,45 @@ void help_man_vdiskctl(FILE *out)
         "kept elsewhere covers: OUT.consistency. --check checks either: the checkpoint must be "
         "signed by the key, or be (consistency: begin with) one of the anchors; --record prints "
         "the records of the frame that was proved. Exit status 7: not proved.");
+}
+
+void help_man_vdiskctl(FILE *out)
+{
+    struct sink sink = {out, OPTION_OPEN, true};
+
+    man_head(out, "VDISKCTL", "vdiskctl - look at virtual disks and audit logs without a mount");
+    (void)fputs(".SH SYNOPSIS\n.B vdiskctl\nVERB [ARGUMENTS]\n.SH VERBS\n", out);
+    man_verb(
+        out, "info [--json] [-o OPTIONS] IMAGE",
+        "Shows what was opened and found: the chain as a tree, what each file gives to the disk, "
+        "the snapshots of the virtual machine, the checks of the chain, partitions, file systems, "
+        "warnings.");
+    man_verb(out, "hash [--json] [--inputs-only|--disk-only] [-o OPTIONS] IMAGE",
+             "SHA-256 of every input file of the chain and of the reconstructed disk, in the form "
+             "of sha256sum(1); progress on a terminal.");
+    man_verb(
+        out, "check [--json] [--read] [-o OPTIONS] IMAGE",
+        "Checks the structures of every file of the chain: table entries that pass the end of "
+        "their file, bytes that two structures claim or none, redundant copies that differ, "
+        "links that do not fit; with --read also that every byte of the disk can be read. A "
+        "chain that does not open is checked as far as it does. Exit status 0: sound, "
+        "perhaps with notes; 7: errors or warnings were found; 2, or 3 when a file that belongs "
+        "to it is missing: IMAGE itself does not open.");
+    man_verb(
+        out,
+        "export --raw [--hash[=NAME,...]] [--partition pN] [--errors stop|zero] [--force] "
+        "[--restart] [-o OPTIONS] IMAGE OUT",
+        "Writes the reconstructed disk (of any point in time: snapshot=), or one partition, to "
+        "the file OUT, with holes where there are zeros. OUT gets its name when all its bytes "
+        "are on the disk; until then they are in OUT.partial. After an interruption (a kill, a "
+        "crash, a full disk) the same command goes on: OUT.partial is read again and hashed, "
+        "and only what is proven to be what was written is kept. Bytes that cannot be had end "
+        "the export; with --errors zero they become zeros, OUT.map lists them in the form of "
+        "GNU ddrescue, and the exit status is 7. --hash prints the hash of OUT (sha256, sha1, "
+        "md5, sha512) in the form of sha256sum(1). An OUT that exists is replaced with --force "
+        "only. OUT cannot lie in an evidence directory; below one it can with --force, and then "
+        "nothing that exists is replaced.");
+    man_audit_verbs(out);
     man_verb(out, "umount MOUNTPOINT",
              "Unmounts and returns when the program behind the mount has closed its log.");
     (void)fputs(".SH OPTIONS\nOptions of \\-o, for opening an image:\n", out);
