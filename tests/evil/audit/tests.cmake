@@ -20,6 +20,10 @@ add_test(NAME evil/audit/recovery
          COMMAND evil_audit_recovery ${CMAKE_SOURCE_DIR}/scripts/verify-audit-log)
 set_tests_properties(evil/audit/recovery PROPERTIES TIMEOUT 120)
 
+add_executable(evil_audit_proofs ${CMAKE_CURRENT_LIST_DIR}/proofs.c)
+target_link_libraries(evil_audit_proofs PRIVATE vd_testlib vd_audit PkgConfig::CMOCKA)
+add_test(NAME evil/audit/proofs COMMAND evil_audit_proofs)
+
 # The independent verifier, written from the document, gives the same verdicts.
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)
