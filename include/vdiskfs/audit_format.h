@@ -91,6 +91,7 @@ enum audit_ring_field {
     AUDIT_W_SLOTS = 8,    /* u64 number of slots, a power of two */
     AUDIT_W_SESSION = 16, /* 16 bytes, UUID of the session */
     AUDIT_W_MOUNT = 32,   /* u32 major, u32 minor of the mount's device; 0, 0: not yet mounted */
+    AUDIT_W_PLACE = 2048, /* mount point, to the end of the header, NUL-terminated */
     AUDIT_W_STATE = 64    /* working state from here */
 };
 
@@ -115,7 +116,7 @@ enum audit_op {
     AUDIT_LOST = 11, /* slots that a process claimed and died before completing: no answer
                                 was sent for them.  LEN = slots, this record's own; TEXT = why */
     AUDIT_RECOVERED =
-        12,          /* first record after a crash: OFF = first sequence number recovered, LEN =
+        12, /* first record after a crash: OFF = first sequence number recovered, LEN =
                              records recovered, TEXT = by whom and what was found */
     AUDIT_EVIDENCE_HASH = 13, /* hash_inputs: NAME, identity fields when it began, LEN = size, OFF =
                                  bytes hashed; RESULT 0: SHA256, else TEXT = why there is none */

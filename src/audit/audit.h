@@ -159,7 +159,8 @@ const char *audit_session_id(const struct audit_writer *writer);
 
 /* Says in ring.wal which device the mount is, so that a verifier can tell a log in use from one that is
  * being closed.  A hint: nothing depends on it. */
-void audit_note_mount(struct audit_writer *writer, uint32_t major, uint32_t minor);
+void audit_note_mount(struct audit_writer *writer, uint32_t major, uint32_t minor,
+                      const char *mountpoint);
 
 /* Key of the first epoch as "NAME+ID+BASE64": what the verifier must be given from outside to
  * know that the log is this one.  Valid until audit_start; `out` has 192 bytes. */

@@ -61,7 +61,7 @@ struct ring_shared {
     _Atomic uint32_t durable_waiters;
     alignas(64) _Atomic uint64_t dropped; /* events that got AUDIT_NOT_LOGGED */
 };
-_Static_assert(sizeof(struct ring_shared) <= AUDIT_RING_HEADER, "fits the header");
+_Static_assert(sizeof(struct ring_shared) <= AUDIT_W_PLACE, "fits the header");
 
 /* Each process has its own copy. */
 struct audit_ring {

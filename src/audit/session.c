@@ -377,10 +377,14 @@ void audit_first_key(const struct audit_writer *writer, char out[192])
     note_key_text(note_signer_key(writer->signer), out);
 }
 
-void audit_note_mount(struct audit_writer *w, uint32_t major, uint32_t minor)
+void audit_note_mount(struct audit_writer *w, uint32_t major, uint32_t minor,
+                      const char *mountpoint)
 {
-    uint8_t *fixed = w->ring.shared->fixed;
+    uint8_t *fixed = (uint8_t *)w->ring.shared;
+    size_t len = strlen(mountpoint);
 
+    if (len < AUDIT_RING_HEADER - AUDIT_W_PLACE) /* else it stays empty */
+        memcpy(fixed + AUDIT_W_PLACE, mountpoint, len + 1);
     vd_put_le32(fixed + AUDIT_W_MOUNT, major);
     vd_put_le32(fixed + AUDIT_W_MOUNT + 4, minor);
 }

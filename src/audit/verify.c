@@ -738,7 +738,7 @@ int audit_verify_at(int dir_fd, const char *path, const struct audit_verify_opti
     return run_open(&w, path, true);
 }
 
-bool audit_is_live(const char *path, uint64_t *out_mount)
+bool audit_is_live(const char *path, struct audit_mount *out_mount)
 {
     struct walk w = {.dir_fd = -1, .only_fd = -1};
     bool is_dir, live = false;
@@ -746,7 +746,7 @@ bool audit_is_live(const char *path, uint64_t *out_mount)
     if (open_path(&w, path, &is_dir) == 0 && w.dir_fd >= 0)
         live = ring_is_live(w.dir_fd);
     if (live)
-        *out_mount = ring_mount(w.dir_fd);
+        ring_mount(w.dir_fd, out_mount);
     if (w.only_fd >= 0)
         (void)close(w.only_fd);
     if (w.dir_fd >= 0)

@@ -122,9 +122,14 @@ int audit_verify_bytes(const uint8_t *const *bytes, const size_t *len, size_t n_
                        const struct audit_verify_options *options, audit_seen_fn *fn, void *ctx,
                        struct audit_report *out, struct vd_err *err);
 
-/* Is the log at `path` (as for audit_verify) being written now?  Then *out_mount is the device of its
- * mount (major << 32 | minor), 0 when there is none yet.  False also when that cannot be told. */
-bool audit_is_live(const char *path, uint64_t *out_mount);
+/* Where a log that is being written is mounted, as its program noted it: a hint. */
+struct audit_mount {
+    uint32_t major, minor; /* of its files; both 0: not mounted yet */
+    char path[2048];       /* empty: longer than that */
+};
+
+/* Is the log at `path` (as for audit_verify) being written now?  False also when that cannot be told. */
+bool audit_is_live(const char *path, struct audit_mount *out_mount);
 
 /* "INTACT closed" and so on. */
 const char *audit_verdict_text(enum audit_verdict verdict);

@@ -228,32 +228,9 @@ static bool merged_ok(const uint8_t *r, size_t len)
            vd_le64(p + 16) >= vd_le64(r + AUDIT_R_MONO);
 }
 
-/* Sums of four slots from `first` on, made at once where records without payload follow each other. */
-struct sums {
-    const uint8_t *first; /* or NULL */
-    uint32_t crc[4];
-    bool last_single; /* the record before has no payload */
-};
-
-static uint32_t record_crc(const uint8_t *r, size_t len, size_t room, struct sums *sums)
-{
-    bool run = sums->last_single;
-
-    sums->last_single = len == AUDIT_SLOT;
-    if (len != AUDIT_SLOT)
-        return vd_crc32c_without(r, len, AUDIT_R_CRC);
-    if (sums->first && r < sums->first + 4 * (size_t)AUDIT_SLOT)
-        return sums->crc[(size_t)(r - sums->first) / AUDIT_SLOT];
-    if (!run || room < 4 * (size_t)AUDIT_SLOT)
-        return vd_crc32c_without(r, len, AUDIT_R_CRC);
-    sums->first = r;
-    vd_crc32c_slots4(r, sums->crc);
-    return sums->crc[0];
-}
-
 /* Bytes of the record, or 0 and fault. */
 static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t off,
-                           struct sums *sums, struct fault *fault)
+                           struct fault *fault)
 {
     size_t len = AUDIT_SLOT * ((size_t)1 + r[AUDIT_R_EXT]);
     uint64_t commit = vd_le64(r + AUDIT_R_COMMIT);
@@ -264,7 +241,7 @@ static size_t record_check(const uint8_t *r, size_t room, uint64_t seq, size_t o
     if (len > room)
         return bad(fault, off + AUDIT_R_EXT, "record %" PRIu64 " goes past the end of its frame",
                    seq);
-    if (record_crc(r, len, room, sums) != vd_le32(r + AUDIT_R_CRC))
+    if (vd_crc32c_without(r, len, AUDIT_R_CRC) != vd_le32(r + AUDIT_R_CRC))
         return bad(fault, off + AUDIT_R_CRC, "record %" PRIu64 ": wrong CRC-32C", seq);
     if (vd_le16(r + AUDIT_R_OP) == AUDIT_NONE)
         return bad(fault, off + AUDIT_R_OP, "record %" PRIu64 ": no operation", seq);
@@ -307,15 +284,50 @@ static bool first_record_check(const uint8_t *frame, size_t pos, uint64_t seq, s
     return true;
 }
 
+/* Four records at once, when none of them has a payload or a meaning for the log itself, and all are right;
+ * true: they are counted.  Most records are like that, and this takes half the time.  Whatever is not is left to
+ * the checks one by one, which say what is wrong. */
+static bool four_plain(const uint8_t *r, struct tally *t)
+{
+    int64_t first = t->t_first, last = t->t_last;
+    uint32_t crc[4];
+    size_t i;
+
+    vd_crc32c_slots4(r, crc);
+    for (i = 0; i < 4; i++) {
+        const uint8_t *slot = r + i * AUDIT_SLOT;
+        int64_t real = (int64_t)vd_le64(slot + AUDIT_R_REAL);
+
+        if (slot[AUDIT_R_EXT] || is_merged(slot) || vd_le16(slot + AUDIT_R_OP) < AUDIT_PROC ||
+            vd_le64(slot + AUDIT_R_COMMIT) != t->seq + i + 1 ||
+            vd_le32(slot + AUDIT_R_CRC) != crc[i])
+            return false;
+        first = real < first ? real : first;
+        last = real > last ? real : last;
+    }
+    tally_record(t, r + 3 * (size_t)AUDIT_SLOT, AUDIT_SLOT);
+    t->t_first = first;
+    t->t_last = last;
+    t->records += 3;
+    t->seq += 3;
+    return true;
+}
+
 static bool records_check(const uint8_t *frame, size_t len, struct tally *t, struct fault *fault)
 {
     size_t pos = AUDIT_FRAME_HEADER;
-    struct sums sums = {0};
 
     while (pos < len) {
         const uint8_t *r = frame + pos;
         uint64_t seq = t->seq;
-        size_t n = record_check(r, len - pos, seq, pos, &sums, fault);
+        size_t n;
+
+        if (t->records && len - pos >= 4 * (size_t)AUDIT_SLOT && r[AUDIT_R_EXT] == 0 &&
+            r[AUDIT_SLOT + AUDIT_R_EXT] == 0 && four_plain(r, t)) {
+            pos += 4 * (size_t)AUDIT_SLOT;
+            continue;
+        }
+        n = record_check(r, len - pos, seq, pos, fault);
 
         if (n == 0)
             return false;

@@ -62,14 +62,17 @@ static bool read_fully(int fd, uint8_t *buf, size_t len, uint64_t off)
     return true;
 }
 
-uint64_t ring_mount(int dir_fd)
+void ring_mount(int dir_fd, struct audit_mount *out)
 {
     VD_AUTO(fd) int fd = ring_open(dir_fd, O_RDONLY);
-    uint8_t h[AUDIT_W_STATE];
+    uint8_t h[AUDIT_RING_HEADER];
 
+    memset(out, 0, sizeof(*out));
     if (fd < 0 || !read_fully(fd, h, sizeof(h), 0))
-        return 0;
-    return (uint64_t)vd_le32(h + AUDIT_W_MOUNT) << 32 | vd_le32(h + AUDIT_W_MOUNT + 4);
+        return;
+    out->major = vd_le32(h + AUDIT_W_MOUNT);
+    out->minor = vd_le32(h + AUDIT_W_MOUNT + 4);
+    memcpy(out->path, h + AUDIT_W_PLACE, sizeof(out->path) - 1);
 }
 
 const char *ring_unusable(int fd, const uint8_t *session, uint8_t out_session[16])

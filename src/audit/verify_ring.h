@@ -7,8 +7,8 @@
 
 /* Is a supervisor writing the log whose directory is `dir_fd`? */
 bool ring_is_live(int dir_fd);
-/* Device of its mount, major << 32 | minor; 0: none yet, or it cannot be told. */
-uint64_t ring_mount(int dir_fd);
+/* Its mount; all zero: none yet, or it cannot be told. */
+void ring_mount(int dir_fd, struct audit_mount *out);
 
 /* What stands at one place of the ring. */
 enum ring_item_kind {

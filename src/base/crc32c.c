@@ -99,12 +99,13 @@ __attribute__((target("sse4.2"))) static void slots4_sse42(const uint8_t *p, uin
     uint32_t half;
     size_t i, k;
 
-    for (i = 0; i < 56; i += sizeof(word))
+    for (i = 0; i < 56; i += sizeof(word)) {
 #pragma GCC unroll 4
         for (k = 0; k < 4; k++) {
             memcpy(&word, p + 64 * k + i, sizeof(word));
             state[k] = __builtin_ia32_crc32di(state[k], word);
         }
+    }
 #pragma GCC unroll 4
     for (k = 0; k < 4; k++) {
         memcpy(&half, p + 64 * k + 56, sizeof(half));

@@ -21,8 +21,9 @@
 
 #define KEY_FILE_MAX ((size_t)4096)
 
-#define CLOSE_WAIT_S  10 /* sealing and syncing takes this long on a very busy disk only */
-#define CLOSE_POLL_NS 5000000
+#define CLOSE_WAIT_S    10 /* sealing and syncing takes this long on a very busy disk only */
+#define CLOSE_POLL_NS   5000000
+#define ELSEWHERE_LOOKS 40
 
 static void uuid_text(const uint8_t u[16], char out[37])
 {
@@ -220,25 +221,41 @@ int audit_read_key(const char *given, char **out, struct vd_err *err)
 
 /* ---- a log that is being closed ---- */
 
-static bool is_device(const struct mountinfo *m, const void *ctx)
+/* Numbers of devices are given out again at once, so the place counts too. */
+static bool is_its_mount(const struct mountinfo *m, const void *ctx)
 {
-    const uint64_t *device = ctx;
+    const struct audit_mount *mount = ctx;
 
-    return m->major == *device >> 32 && m->minor == (uint32_t)*device;
+    return m->major == mount->major && m->minor == mount->minor &&
+           (!mount->path[0] || strcmp(m->path, mount->path) == 0);
 }
 
-/* Is there a mount with this device, in this mount namespace or (a FUSE connection has the minor
- * number as its name) in another?  When that cannot be told there is: waiting would be for nothing. */
-static bool is_mounted(uint64_t device)
+static bool has_its_device(const struct mountinfo *m, const void *ctx)
 {
-    char path[64];
+    const struct audit_mount *mount = ctx;
+
+    return m->major == mount->major && m->minor == mount->minor;
+}
+
+static bool find(bool (*match)(const struct mountinfo *m, const void *ctx),
+                 const struct audit_mount *mount)
+{
     struct mountinfo m;
-    int rc = mountinfo_find(is_device, &device, &m, NULL);
+    int rc = mountinfo_find(match, mount, &m, NULL);
 
     if (rc == 0)
         mountinfo_clear(&m);
-    (void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%" PRIu32, (uint32_t)device);
-    return rc != -VD_ENOENT || access(path, F_OK) == 0;
+    return rc != -VD_ENOENT; /* when it cannot be told: waiting would be for nothing */
+}
+
+/* Not in this mount namespace, but in another one, or unmounted lazily while it is used: then the kernel
+ * still has its connection, whose name is the minor number. */
+static bool is_elsewhere(const struct audit_mount *mount)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%" PRIu32, mount->minor);
+    return access(path, F_OK) == 0 && !find(has_its_device, mount);
 }
 
 /* umount(8) returns when the kernel let go of the mount; the program behind it then still closes its
@@ -246,13 +263,16 @@ static bool is_mounted(uint64_t device)
 static void await_close(const char *path)
 {
     const struct timespec pause = {0, CLOSE_POLL_NS};
-    uint64_t device = 0;
+    struct audit_mount mount = {0};
+    unsigned elsewhere = 0; /* looks in a row: another mount that just begins may have the number */
     struct timespec t;
     time_t end;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     end = t.tv_sec + CLOSE_WAIT_S;
-    while (t.tv_sec < end && audit_is_live(path, &device) && device && !is_mounted(device)) {
+    while (t.tv_sec < end && elsewhere < ELSEWHERE_LOOKS && audit_is_live(path, &mount) &&
+           (mount.major || mount.minor) && !find(is_its_mount, &mount)) {
+        elsewhere = is_elsewhere(&mount) ? elsewhere + 1 : 0;
         (void)nanosleep(&pause, NULL);
         (void)clock_gettime(CLOCK_MONOTONIC, &t);
     }

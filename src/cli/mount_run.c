@@ -230,7 +230,7 @@ static int do_mount(void *ctx, int *out_fuse_fd, struct vd_err *err)
     if (rc)
         return rc;
     mountpoint_device(state->mp, &major, &minor);
-    audit_note_mount(state->audit, major, minor);
+    audit_note_mount(state->audit, major, minor, state->run->mountpoint);
     return 0;
 }
 

@@ -394,6 +394,32 @@ static void failed_open_leaves_nothing(void **state)
     assert_int_equal(mkdir(dir, 0700), 0);
 }
 
+/* A log that is written names its mount for verifiers; a place that is too long is left out. */
+static void names_its_mount(void **state)
+{
+    struct audit_mount mount = {.major = 1};
+    struct audit_writer *w;
+    struct audit_ring *ring;
+    char path[512], longer[sizeof(mount.path) + 1];
+
+    (void)state;
+    memset(longer, 'a', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    open_session(NULL, &w, &ring, path);
+    assert_true(audit_is_live(path, &mount));
+    assert_true(mount.major == 0 && mount.minor == 0 && mount.path[0] == '\0');
+    audit_note_mount(w, 0, 77, longer);
+    assert_true(audit_is_live(path, &mount));
+    assert_true(mount.major == 0 && mount.minor == 77 && mount.path[0] == '\0');
+    audit_note_mount(w, 3, 78, longer + 2); /* the longest that has room */
+    assert_true(audit_is_live(path, &mount));
+    assert_true(mount.major == 3 && mount.minor == 78);
+    assert_string_equal(mount.path, longer + 2);
+    assert_ok(audit_close(w, AUDIT_CLOSE_CLEAN, &err));
+    assert_false(audit_is_live(path, &mount));
+    assert_false(audit_is_live("/nowhere", &mount));
+}
+
 static void default_dir(void **state)
 {
     char *d = audit_default_dir();
@@ -419,6 +445,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(previous_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_open_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_its_mount, setup, teardown),
         cmocka_unit_test(default_dir),
     };
 
