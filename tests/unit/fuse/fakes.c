@@ -200,7 +200,7 @@ void audit_wait_room(struct audit_ring *ring, unsigned timeout_ms)
 
 /* ---- channel ---- */
 
-static struct proc_channel *last_channel; /* proc_mark_look is not told which */
+static struct proc_channel *_Atomic last_channel; /* proc_mark_look is not told which */
 
 int proc_channel_identify(struct proc_channel *channel, pid_t pid, struct proc_identity *out,
                           int out_fds[PROC_WATCH_FDS], struct vd_err *err)
