@@ -201,7 +201,8 @@ void vd_str_add_bytes(struct vd_str *s, const void *bytes, size_t len)
 {
     if (!str_grow(s, len))
         return;
-    memcpy(s->p + s->len, bytes, len);
+    if (len) /* nothing may lie nowhere */
+        memcpy(s->p + s->len, bytes, len);
     s->len += len;
     s->p[s->len] = '\0';
 }
