@@ -295,7 +295,7 @@ static int run(struct job *job, int argc, char **argv, struct vd_err *err)
         rc = verify_all(job, err);
     if (rc)
         return rc;
-    job->out.log = calloc(job->n_sessions, sizeof(*job->out.log));
+    job->out.log = calloc(job->n_sessions + 1, sizeof(*job->out.log));
     rc = job->out.log ? export_all(job, err) : vd_fail(err, VD_ENOMEM, "out of memory");
     free(job->out.log);
     return rc;
