@@ -214,6 +214,7 @@ def merged_changes(r):
     real, mono, off, length = (int.from_bytes(r[i:i + 8], "little") for i in (8, 16, 32, 40))
     n = int.from_bytes(r[90:92], "little") // 16 if r[88] == 19 else 0
     yield "unchanged", r, True
+    yield "a later last time", with_((72, "Q", real + (1 << 40))), True
     yield "all at one time", with_((72, "Q", real), (80, "Q", mono)), True
     for value in (count + 1, 1020):
         yield f"count {value}", with_((68, "I", value)), True  # nothing contradicts it
@@ -227,6 +228,8 @@ def merged_changes(r):
         for value in values:
             yield f"{value} at {place}", with_((place, form, value)), False
     yield "a sum of all there is", with_((40, "Q", (1 << 64) - 1)), n == 0 and off == 0
+    if (end := 88 if n == 0 else 92 + 16 * n) + 4 <= len(r):
+        yield "a field more", with_((end, "B", 250)), False
     if n == 0:
         yield "no range that 64 bits hold", with_((32, "Q", (1 << 64) - length)), False
         yield "the last range that 64 bits hold", with_((32, "Q", (1 << 64) - 1 - length)), True
