@@ -475,6 +475,7 @@ static void hold_signals(void)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* messages to a standard error that nobody reads */
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing the log */
     /* Whoever started the program may ignore SIGCHLD; then children vanish without a status. */
     (void)sigaction(SIGCHLD, &child, NULL);

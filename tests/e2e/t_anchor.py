@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -241,7 +242,67 @@ def test_directory():
         assert re.findall(r"^(\d+)$", read(again), re.M)[-1] == last_size(case)
 
 
-parts = [multiprocessing.Process(target=test) for test in (test_stamp, test_bad_commands, test_descriptors, test_directory)]
+def test_deaf():
+    """Nobody reads standard error: neither a pipe that is closed nor one that is full holds up anything."""
+    with Case("anchordeaf") as case:
+        make_raw(case.path("disk.raw"), 1 << 20, 1)
+        for close in (True, False):
+            reader, writer = os.pipe()
+            while not close:  # full
+                os.set_blocking(writer, False)
+                try:
+                    os.write(writer, b"x" * 4096)
+                except BlockingIOError:
+                    os.set_blocking(writer, True)
+                    break
+            process = subprocess.Popen([VDISKFS, case.path("disk.raw"), case.mnt, "-f", "-o", f"audit={case.log}"],
+                                       stderr=writer, stdin=subprocess.DEVNULL, start_new_session=True)
+            os.close(writer)
+            if close:
+                os.close(reader)
+            else:  # the key is printed before the mount, and that waits: read it, and no more
+                os.read(reader, 4096)
+            assert wait_until(lambda: is_mounted(case.mnt), 20)
+            if os.getuid() == 0:
+                run("mount", "-i", "-o", "remount,rw", case.mnt)
+            for _ in range(12):
+                os.listdir(case.mnt)
+                time.sleep(0.1)
+            run("umount", case.mnt)
+            assert process.wait(20) == 0
+            if not close:
+                os.close(reader)
+            case.verify("INTACT closed")
+            if close:
+                assert told(case, "anchor_log", "WARNING"), case.records()
+
+
+def test_syslog():
+    """As a daemon the lines go to the system log: a private /dev has one."""
+    if os.getuid() != 0:
+        print("system log: not tried, needs root")
+        return
+    with Case("anchorlog") as case, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        make_raw(case.path("disk.raw"), 1 << 20, 1)
+        log.bind(os.path.join(case.dir, "socket"))
+        log.settimeout(0.2)
+        run("unshare", "-m", "sh", "-c", f"""set -e
+            mount -t tmpfs tmpfs /dev
+            mknod /dev/null c 1 3; mknod /dev/urandom c 1 9; mknod /dev/fuse c 10 229; ln -s {case.dir}/socket /dev/log
+            {VDISKFS} {case.path("disk.raw")} {case.mnt} -o audit={case.log},anchor_log=minute
+            {VDISKCTL} umount {case.mnt}""")
+        lines = []
+        try:
+            while True:
+                lines.append(log.recv(8192).decode().rstrip("\0\n"))
+        except TimeoutError:
+            pass
+        assert lines and all("vdiskfs" in line and "checkpoint: " in line for line in lines), lines
+        anchors_fit(case, write(os.path.join(case.dir, "syslog"), "\n".join(lines)), len(lines))
+
+
+parts = [multiprocessing.Process(target=test) for test in (
+    test_stamp, test_bad_commands, test_descriptors, test_directory, test_deaf, test_syslog)]
 for part in parts:
     part.start()
 for part in parts:
