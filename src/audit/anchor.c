@@ -40,6 +40,7 @@ static const char *const sink_names[N_SINKS] = {"anchor_log", "anchor_cmd", "anc
 struct sink {
     struct audit_anchors *a;
     enum sink_kind kind;
+    const char *name; /* of the option */
     bool used, started;
     uint64_t gap_ns;
     pthread_t thread;
@@ -89,11 +90,11 @@ static void record(struct audit_anchors *a, enum audit_op op, const char *key, c
 
 static void say(const struct sink *s, bool warning, const char *text)
 {
-    char line[ANCHOR_WHY + 64];
+    char line[ANCHOR_WHY + 300];
 
     if (s->kind == SINK_LINE || !s->a->config.say)
         return;
-    (void)snprintf(line, sizeof(line), "%s: %s", sink_names[s->kind], text);
+    (void)snprintf(line, sizeof(line), "%s: %s", s->name, text);
     (void)s->a->config.say(s->a->config.say_ctx, warning, line);
 }
 
@@ -116,7 +117,7 @@ static void tell(struct sink *s, const char *why, bool last)
                        s->failed - s->failed_told);
     else
         (void)snprintf(text, sizeof(text), "the first checkpoint was delivered");
-    record(s->a, s->bad ? AUDIT_WARNING : AUDIT_FACT, sink_names[s->kind], text);
+    record(s->a, s->bad ? AUDIT_WARNING : AUDIT_FACT, s->name, text);
     if (s->bad || s->told)
         say(s, s->bad, text);
     if (!s->bad)
@@ -292,7 +293,7 @@ int audit_anchors_new(const struct audit_anchors_config *config, struct audit_an
     a->command.limit_ms = config->command_limit_ms;
     a->command.hurry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (i = 0; i < N_SINKS; i++)
-        a->sinks[i] = (struct sink){.a = a, .kind = (enum sink_kind)i};
+        a->sinks[i] = (struct sink){.a = a, .kind = (enum sink_kind)i, .name = sink_names[i]};
     a->sinks[SINK_LINE].used = config->line_ms > 0 && config->say;
     a->sinks[SINK_LINE].gap_ns = config->line_ms * MS;
     a->sinks[SINK_COMMAND].used = config->command;
@@ -364,7 +365,7 @@ void audit_anchors_sum_up(struct audit_anchors *a)
                        "%" PRIu64 " checkpoints delivered, the last one over %" PRIu64
                        " frames; %" PRIu64 " attempts failed; the one over the whole log follows",
                        s->delivered, s->frames, s->failed);
-        record(a, s->bad ? AUDIT_WARNING : AUDIT_FACT, sink_names[i], text);
+        record(a, s->bad ? AUDIT_WARNING : AUDIT_FACT, s->name, text);
     }
     a->ring = NULL;
     (void)pthread_mutex_unlock(&a->ring_lock);
