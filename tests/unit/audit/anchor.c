@@ -343,6 +343,7 @@ static void slow_sinks(void **state)
     assert_true(atomic_load(&said.warnings) >= 1); /* the last one was not delivered */
     assert_true(count_notes(dir, SESSION ".notes") >= 2);
     test_rmdir(dir);
+    config.dir = NULL;
     /* without start, and NULL */
     assert_ok(audit_anchors_new(&config, &a, &err));
     audit_anchors_take(a, note);
