@@ -135,6 +135,39 @@ static void man_section(FILE *out, const char *title, const char *text)
     print_man_text(out, text);
 }
 
+/* What the log promises, and what it cannot: docs/durability.md has the figures. */
+static void man_the_log(FILE *out)
+{
+    static const char *const part[] = {
+        "A crash of the program, or kill -9, loses no record whose answer was sent. A record is "
+        "sealed within 100 ms (longer by as much as a sync of "
+        "the log's disk is slow). A power failure takes at most what audit_flush says. "
+        "Critical records are on the disk before the program goes on: mounting, changed "
+        "evidence or mount options, refused calls, unreadable bytes, the end.",
+        "Space for the log is reserved ahead, some 18 MiB beside the 16 MiB of ring.wal. Two "
+        "warnings (log, standard error, syslog) come before it is used up: less than 256 MiB "
+        "free, and a quarter of that. Then audit_full says what accesses get; what was answered "
+        "is sealed and the log closed intact also on a full disk. With audit_full=block a "
+        "process that waits can be killed, and umount -f ends all waits, but the machine cannot "
+        "be suspended while one waits. When the log's disk fails, or somebody removes or changes "
+        "the log, every access is answered EIO within a second.",
+        "Detected: every later change of a log, anything inserted, removed, moved or repeated, "
+        "old epochs signed again; a log written anew as a whole, when its first key or the "
+        "laboratory's is known. Bounded: who takes over the machine during a mount can forge "
+        "from then on and what was not sealed yet, never what was before. Not covered: a worker "
+        "that hostile evidence took over can leave out or falsify its own later records; what "
+        "the kernel answers or refuses by itself (audit_mode, audit_refused). Without an anchor, "
+        "cutting the end of the last log, when that was not closed, cannot be told from a crash.",
+    };
+    size_t i;
+
+    (void)fputs(".SH THE LOG\n", out);
+    for (i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        (void)fputs(i ? ".PP\n" : "", out);
+        print_man_text(out, part[i]);
+    }
+}
+
 void help_man_vdiskfs(FILE *out)
 {
     struct sink sink = {out, OPTION_MOUNT, true};
@@ -171,6 +204,7 @@ void help_man_vdiskfs(FILE *out)
         "suid and dev change nothing: a mount is always ro,nosuid,nodev,noexec (with "
         "audit_refused: "
         "rw for the kernel, and refused by the program).");
+    man_the_log(out);
     man_section(out, "EXIT STATUS", exit_codes);
     man_section(out, "SEE ALSO", "vdiskctl(1), mount(8), fusermount3(1)");
 }

@@ -26,6 +26,7 @@ void mount_watch_look(struct mount_watch *watch, const struct mountpoint *mp,
     char text[4096];
     struct audit_field fields[] = {{AUDIT_T_KEY, "mount options", 13}, {AUDIT_T_TEXT, text, 0}};
     const struct audit_event event = {.op = AUDIT_POLICY, .fields = fields, .n_fields = 2};
+    uint64_t seq;
 
     if (!watch->in_force)
         return;
@@ -37,7 +38,12 @@ void mount_watch_look(struct mount_watch *watch, const struct mountpoint *mp,
                    "evidence is refused all the same",
                    now, watch->in_force);
     fields[1].len = strlen(text);
-    (void)audit_log(ring, &event);
+    seq = audit_log(ring, &event);
+    if (seq == AUDIT_NOT_LOGGED)
+        return; /* again with the next look */
+    if (audit_state(ring) ==
+        AUDIT_READY) /* critical, but nobody's signals may wait for a full disk */
+        (void)audit_wait(ring, seq, NULL);
     (void)mount_say(say, true, text);
     free(watch->in_force);
     watch->in_force = vd_take(&now);
