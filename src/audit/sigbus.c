@@ -16,6 +16,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct audit_ring *guarded; /* one per process */
@@ -32,9 +33,9 @@ static void on_sigbus(int signal_no, siginfo_t *info, void *context)
     if (ring && info->si_code > 0 && at >= start && at - start < ring->map_bytes) {
         atomic_store(&ring->broken, true);
         at -= (at - start) % page_bytes;
-        if (mmap((void *)at, page_bytes,
-                 PROT_READ | PROT_WRITE, /* NOLINT(performance-no-int-to-ptr) */
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED)
+        /* The bare system call: a handler may be anywhere, also in a sanitizer's own mmap. */
+        if (syscall(SYS_mmap, at, page_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != -1)
             return;
     }
     (void)sigaction(signal_no, &usual,
