@@ -71,11 +71,8 @@ static const struct {
     const char *verb;
     int (*run)(int argc, char **argv);
 } verbs[] = {
-    {"verify", audit_verb_verify},
-    {"show", audit_verb_show},
-    {"export", audit_verb_export},
-    {"recover", audit_verb_recover},
-    {"prove", audit_verb_prove},
+    {"verify", audit_verb_verify},   {"show", audit_verb_show},   {"export", audit_verb_export},
+    {"recover", audit_verb_recover}, {"prove", audit_verb_prove},
 };
 
 int audit_usage(void)

@@ -158,6 +158,7 @@ int proc_packet_recv_fds(int sock, void *bytes, size_t size, size_t *out_len, in
     struct iovec iov = {.iov_base = bytes, .iov_len = size};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     union fd_control control;
+    bool cut = false;
     ssize_t got;
 
     memset(&control, 0, sizeof(control));
@@ -174,7 +175,9 @@ int proc_packet_recv_fds(int sock, void *bytes, size_t size, size_t *out_len, in
         return errno;
     *out_len = (size_t)got;
     if (fds)
-        take_fds(&msg, fds, n, out_cut_fd);
+        take_fds(&msg, fds, n, &cut);
+    if (out_cut_fd)
+        *out_cut_fd = cut;
     return 0;
 }
 
