@@ -126,7 +126,7 @@ static int segment_open(struct walk *w, uint32_t number, struct source *out)
         return errno == ENOENT ? 0 : vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
     if (fstat(out->fd, &st) || !S_ISREG(st.st_mode)) {
         source_close(out);
-        return vd_fail(w->err, VD_EUSAGE, "%s is no regular file", name);
+        return vd_fail(w->err, VD_EREFUSED, "%s is no regular file", name);
     }
     return 1;
 }
@@ -466,6 +466,23 @@ static int walk_segments(struct walk *w)
     return rc;
 }
 
+/* A log that was closed in order has nothing after that, not even a file without a byte. */
+static void check_after_close(struct walk *w)
+{
+    if (w->e.closed && w->e.segment_start && !w->r->live &&
+        (!w->has_notes || w->notes.size == w->e.frame_no))
+        walk_tampered(w, 0, "a segment follows the frame that closed the log");
+}
+
+/* Is it the name that a segment has: six digits, or more when the first one is not 0? */
+static bool is_name_of_segment(const char *name, unsigned long *out)
+{
+    size_t digits = strspn(name, "0123456789");
+
+    *out = strtoul(name, NULL, 10); /* ULONG_MAX when it is larger */
+    return (digits == 6 || (digits > 6 && name[0] != '0')) && strcmp(name + digits, ".vlog") == 0;
+}
+
 /* A segment with a higher number than the last one walked: one between was removed.  Not so when the
  * next one is there now: the log has grown since the walk ended. */
 static int check_stray_segments(struct walk *w)
@@ -485,11 +502,9 @@ static int check_stray_segments(struct walk *w)
         return vd_fail_errno(w->err, VD_EIO, error, "the directory cannot be listed");
     }
     while ((e = readdir(d))) {
-        char *end;
-        unsigned long n = strtoul(e->d_name, &end, 10);
+        unsigned long n;
 
-        stray = stray || (end != e->d_name && strcmp(end, ".vlog") == 0 &&
-                          n > (unsigned long)w->e.segment + 1);
+        stray = stray || (is_name_of_segment(e->d_name, &n) && n > (unsigned long)w->e.segment + 1);
     }
     (void)closedir(d);
     (void)snprintf(next, sizeof(next), "%06u.vlog", w->e.segment + 1);
@@ -516,6 +531,8 @@ static void copy_totals(struct walk *w)
     r->checkpoint_size = w->notes.size;
     r->anchors = w->anchors.next;
     r->recoveries = w->e.recoveries;
+    if (r->recoveries == 0)
+        r->session_frames = w->notes.size;
     r->has_close = w->e.closed;
     r->close_result = w->e.close_result;
 }
@@ -529,6 +546,8 @@ static int conclude(struct walk *w)
         rc = check_stray_segments(w);
     if (rc == 0 && r->verdict != AUDIT_TAMPERED)
         rc = signed_end(w);
+    if (rc == 0 && r->verdict != AUDIT_TAMPERED)
+        check_after_close(w);
     copy_totals(w);
     if (rc || r->verdict == AUDIT_TAMPERED)
         return rc;

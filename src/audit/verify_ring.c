@@ -192,10 +192,13 @@ int ring_scan(int dir_fd, uint64_t seq, struct audit_report *report, struct vd_e
 {
     VD_AUTO(fd) int fd = ring_open(dir_fd, O_RDONLY);
     const char *why;
+    struct stat st;
     int rc;
 
     if (fd < 0 && errno != ENOENT)
         return vd_fail_errno(err, VD_EIO, errno, "ring.wal");
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        return vd_fail(err, VD_EREFUSED, "ring.wal is no regular file");
     why = ring_unusable(fd, report->has_session ? report->session : NULL, NULL);
     if (why) {
         (void)snprintf(report->reason, sizeof(report->reason), "%s", why);

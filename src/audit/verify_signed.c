@@ -34,7 +34,7 @@ int signed_open(struct walk *w, uint32_t number)
     if (w->notes.fd < 0 && errno != ENOENT)
         return vd_fail_errno(w->err, VD_EIO, errno, "%s", name);
     if (w->notes.fd >= 0 && (fstat(w->notes.fd, &st) || !S_ISREG(st.st_mode)))
-        return vd_fail(w->err, VD_EUSAGE, "%s is no regular file", name);
+        return vd_fail(w->err, VD_EREFUSED, "%s is no regular file", name);
     if (w->notes.fd < 0)
         walk_tampered(w, w->off, "the file of checkpoints is missing: the signatures were removed");
     return 0;
@@ -120,6 +120,8 @@ int signed_before_frame(struct walk *w, const uint8_t *header)
         return 0;
     }
     if (recovery) {
+        if (w->e.recoveries == 0)
+            w->r->session_frames = w->notes.size;
         if (!notes_end(&w->notes, &w->e, reason, &rc, w->err) && rc == 0)
             walk_tampered(w, w->off, reason);
         return rc || w->r->verdict == AUDIT_TAMPERED || w->mem ? rc : signed_open(w, w->e.segment);

@@ -74,7 +74,9 @@ static void print_signed(const struct audit_report *r)
     if (r->anchors)
         (void)printf("anchors    %" PRIu64 " fit\n", r->anchors);
     if (r->recoveries)
-        (void)printf("recoveries %" PRIu64 " after crashes\n", r->recoveries);
+        (void)printf("recoveries %" PRIu64 " after crashes: keys of the session signed %" PRIu64
+                     " of the frames, the rest is on the word of who recovered\n",
+                     r->recoveries, r->session_frames);
 }
 
 static void print_verify(const struct audit_report *r)
@@ -126,6 +128,7 @@ static void add_signed(json_t *o, const struct audit_report *r)
     (void)json_object_set_new(o, "checkpoint_frames", json_integer((json_int_t)r->checkpoint_size));
     (void)json_object_set_new(o, "anchors", json_integer((json_int_t)r->anchors));
     (void)json_object_set_new(o, "recoveries", json_integer((json_int_t)r->recoveries));
+    (void)json_object_set_new(o, "session_frames", json_integer((json_int_t)r->session_frames));
 }
 
 static void print_verify_json(const struct audit_report *r)

@@ -157,7 +157,8 @@ static void man_the_log(FILE *out)
         "from then on and what was not sealed yet, never what was before. Not covered: a worker "
         "that hostile evidence took over can leave out or falsify its own later records; what "
         "the kernel answers or refuses by itself (audit_mode, audit_refused). Without an anchor, "
-        "cutting the end of the last log, when that was not closed, cannot be told from a crash.",
+        "a log whose end was cut off, or replaced by a recovery, cannot be told from one that "
+        "crashed; it is never called closed.",
     };
     size_t i;
 

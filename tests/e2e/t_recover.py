@@ -67,6 +67,7 @@ with Case("recover") as case:
         before = verify(session)
         assert before.returncode in (0, 7), before
         assert before.stdout.startswith((b"TORN TAIL", b"INTACT open (crash)")), before.stdout
+        signed = json.loads(verify(session, "--json").stdout)
         kept = {n: open(os.path.join(session, n), "rb").read() for n in os.listdir(session) if n != "ring.wal"}
 
         key = [line for line in case.errors().splitlines() if line.startswith("audit log key: ")][0].split(": ")[1]
@@ -74,6 +75,9 @@ with Case("recover") as case:
         assert b": recovered: " in done.stdout and b"closed after a recovery" in done.stdout, done.stdout
         after = verify(session, "--key", key)
         assert after.returncode == 0 and after.stdout.startswith(b"INTACT open (closed after a recovery)\n"), after
+        told = json.loads(verify(session, "--json").stdout)  # what the session itself signed, and what not
+        assert told["session_frames"] == signed["session_frames"] == signed["checkpoint_frames"] > 0, (signed, told)
+        assert told["frames"] == told["checkpoint_frames"] > told["session_frames"], told
         again = run(os.path.join(ROOT, "scripts", "verify-audit-log"), "--key", key, session)
         assert again.stdout.startswith(b"INTACT open "), again.stdout
         for n, data in kept.items():

@@ -292,6 +292,45 @@ def save(root, name, data):
     return path
 
 
+def strange_files(root, closed, unclosed, unsealed):
+    """Files beside those of the log, and files of another kind in their place."""
+    n, first = len(segments(closed)), read(closed, "000000.vlog")
+    for names in ([n], [n, n + 1]):  # nothing, not even a file without a byte, follows a log that was closed
+        changes = [put(f"{i:06}.vlog", b"") for i in names]
+        variant(root, closed, *changes)
+        expected[groups[()][-1]] = "TAMPERED"
+        variant(root, unclosed, *changes)
+    for name in ("5.vlog", f"00000{n}.vlog", f"000000{n}.vlog", "0000005.vlog", " 5.vlog", "-1.vlog", "+5.vlog",
+                 "000000.vlog.bak", "\u0660\u0660\u0660\u0660\u0660\u0665.vlog"):
+        if name != f"{n:06}.vlog":
+            variant(root, closed, put(name, first))  # names that no segment has
+            expected[groups[()][-1]] = "INTACT closed"
+    for name in (f"{n + 1:06}.vlog", "1000000.vlog", "4294967296.vlog", "99999999999999999999999.vlog"):
+        variant(root, closed, put(name, first))
+        expected[groups[()][-1]] = "TAMPERED"
+    for source, verdict in ((closed, "INTACT closed"), (unclosed, "UNREADABLE"), (unsealed, "UNREADABLE")):
+        for make_other in (os.mkdir, os.mkfifo, lambda p: os.symlink("/dev/zero", p)):
+            def replace(directory, make_other=make_other):
+                path = os.path.join(directory, "ring.wal")
+                if os.path.exists(path):
+                    os.unlink(path)
+                make_other(path)
+            variant(root, source, replace)
+            expected[groups[()][-1]] = verdict
+    for name in (b"\xff\xfe", "\u7acb".encode(), b"a\nb", b"-x"):  # any name of the directory
+        copy = os.path.join(root, "names", os.fsdecode(name))
+        shutil.copytree(closed, copy)
+        groups[()].append(copy)
+        expected[copy] = "INTACT closed"
+
+
+def wrong_usage(root):
+    """What is given besides the log cannot be read: exit code 2, nothing else."""
+    for option in ("--key", "--anchor"):
+        done = subprocess.run([sys.executable, SECOND, option, root, root], capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done
+
+
 def make_cases(root):
     lab = save(root, "lab.pem", LAB_PEM.encode())
     os.chmod(lab, 0o600)
@@ -299,6 +338,8 @@ def make_cases(root):
     unsealed, idle, one = make(root, "unsealed"), make(root, "idle"), make(root, "big")
     signed = make(root, "big", lab)
     groups[()] += [closed, unclosed, unsealed, idle, one, signed]
+    strange_files(root, closed, unclosed, unsealed)
+    wrong_usage(root)
     assert len(segments(closed)) > 2, segments(closed)
     for source in (closed, unclosed):
         change_segments(root, source)

@@ -444,7 +444,8 @@ static void segments(void **state)
     assert_true(test_contains(r.reason, "segment number"));
     assert_int_equal(verdict2(good, half + 10, good, good_len, &r), AUDIT_TAMPERED);
     assert_int_equal(verdict2(good, 0, good, good_len, &r), AUDIT_TAMPERED);
-    assert_int_equal(verdict2(good, good_len, good, 0, &r), AUDIT_INTACT_CLOSED);
+    assert_int_equal(verdict2(good, good_len, good, 0, &r), AUDIT_TAMPERED);
+    assert_true(test_contains(r.reason, "closed the log"));
     assert_int_equal(verdict2(good, good_len, good, 1, &r), AUDIT_TAMPERED);
     assert_int_equal(verdict2(good, 0, good, 0, &r), AUDIT_TORN_TAIL);
 }
@@ -617,7 +618,7 @@ static void not_a_log(void **state)
     (void)state;
     (void)snprintf(name, sizeof(name), "%s/000000.vlog", dir);
     assert_int_equal(mkfifo(name, 0600), 0);
-    assert_fails(audit_verify(dir, NULL, NULL, NULL, &r, &err), VD_EUSAGE, "no regular file");
+    assert_fails(audit_verify(dir, NULL, NULL, NULL, &r, &err), VD_EREFUSED, "no regular file");
     assert_int_equal(unlink(name), 0);
     assert_int_equal(symlink("/etc/passwd", name), 0);
     assert_int_equal(audit_verify(dir, NULL, NULL, NULL, &r, &err), -VD_EIO);
@@ -637,6 +638,12 @@ static void not_a_log(void **state)
     test_write_file(dir, "000002.vlog", "", 0);
     assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);
     assert_true(test_contains(r.reason, "missing"));
+    test_write_file(dir, "000001.vlog", "", 0); /* empty ones follow the end */
+    assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);
+    assert_true(test_contains(r.reason, "closed the log"));
+    (void)snprintf(name, sizeof(name), "%s/000002.vlog", dir);
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(verdict_of(dir, &r), AUDIT_TAMPERED);
 }
 
 int main(void)
