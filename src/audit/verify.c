@@ -388,7 +388,8 @@ static int begins_recovery(struct walk *w, struct source *next, bool *out)
     return more < 0 ? more : 0;
 }
 
-/* A segment in front of a recovery may end in a frame that was never whole. */
+/* A segment in front of a recovery may end in a frame that was never whole, but not behind the one that
+ * closed the log. */
 static int recovery_follows(struct walk *w, struct source *next, bool whole, enum scan *io_found)
 {
     struct fault ignored;
@@ -396,7 +397,7 @@ static int recovery_follows(struct walk *w, struct source *next, bool whole, enu
     bool recovery, torn = false;
     int rc = begins_recovery(w, next, &recovery);
 
-    if (rc == 0 && recovery)
+    if (rc == 0 && recovery && !w->e.closed)
         rc = is_torn(w, whole, &torn, &bytes, &ignored);
     if (rc == 0 && torn) {
         *io_found = SCAN_END;

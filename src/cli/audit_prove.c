@@ -4,6 +4,7 @@
 
 #include "audit/record.h"
 #include "audit/show_names.h"
+#include "audit/show_put.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -163,7 +164,20 @@ static int read_frame(const char *path, uint8_t **out, size_t *out_len, struct v
     return 0;
 }
 
-static void print_record(const struct audit_record *r)
+/* All of a text, escaped as `show` does: quotes and backslashes in it are not those of this line. */
+static int print_text(const struct audit_piece *piece, struct vd_err *err)
+{
+    struct vd_str text = VD_STR_INIT;
+    bool failed;
+
+    (void)show_add_value(&text, SHOW_TEXT, piece->bytes, piece->len, SIZE_MAX);
+    failed = text.failed;
+    (void)printf("\"%s\"", text.p && !failed ? text.p : "");
+    vd_str_clear(&text);
+    return failed ? vd_fail(err, VD_ENOMEM, "out of memory") : 0;
+}
+
+static int print_record(const struct audit_record *r, struct vd_err *err)
 {
     const char *name = audit_op_name(r->op);
     struct audit_piece piece;
@@ -176,19 +190,21 @@ static void print_record(const struct audit_record *r)
     while (audit_record_next(r, &pos, &piece)) {
         enum audit_tag_kind kind;
         const char *tag = audit_tag_name(piece.tag, &kind);
-        char text[1024];
         size_t i;
 
         (void)printf(" %s=", tag ? tag : "?");
         if (kind == AUDIT_KIND_TEXT) {
-            (void)vd_text_printable((const char *)piece.bytes, piece.len, text, sizeof(text));
-            (void)printf("\"%s\"", text);
+            int rc = print_text(&piece, err);
+
+            if (rc)
+                return rc;
             continue;
         }
         for (i = 0; i < piece.len; i++)
             (void)printf("%02x", piece.bytes[i]);
     }
     (void)printf("\n");
+    return 0;
 }
 
 /* The frame was proved, so it is what the program wrote; it is read with care all the same. */
@@ -211,7 +227,9 @@ static int print_records(const struct prove_args *args, const uint8_t *frame, si
             span = vd_le64(frame + pos + n); /* the next record's number + 1 */
         if (!args->has_seq ||
             (r.seq <= args->number && (pos + n >= len || args->number + 1 < span))) {
-            print_record(&r);
+            rc = print_record(&r, err);
+            if (rc)
+                return rc;
             found = true;
         }
         pos += n;

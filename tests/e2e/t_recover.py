@@ -103,9 +103,17 @@ with Case("recover") as case:
     everything = run(VDISKCTL, "audit", "recover", "--all", case.log)
     assert everything.stdout.count(b": recovered: ") == 1, everything.stdout
     assert run(VDISKCTL, "audit", "recover", "--all", case.log).stdout == b""
-    with case.mounted(name):
+    with case.mounted(name, "evidence_id=" + 600 * '"'):
         pass
     assert "audit recover" not in case.errors(), case.errors()
+
+    # a record that was proved is shown as a whole, and no text in it can pass for the line's own words
+    quoted = os.path.join(case.dir, "quoted")
+    newest = max(os.scandir(case.log), key=lambda entry: entry.name).path
+    run(VDISKCTL, "audit", "prove", "--seq", "0", "-o", quoted, newest)
+    shown = run(VDISKCTL, "audit", "prove", "--check", quoted + ".tlog-proof", "--frame-file", quoted + ".frame",
+                "--anchor", os.path.join(newest, "checkpoints"), "--record").stdout
+    assert b' evidence_id="' + 600 * b'\\"' + b'" ' in shown, shown
 
     # the last record of the crashed log, for somebody who has nothing else of it
     last = json.loads(run(VDISKCTL, "audit", "show", "--json", session).stdout.splitlines()[-1])

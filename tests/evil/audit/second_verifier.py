@@ -97,6 +97,25 @@ def frame_ends(data):
     return ends
 
 
+def after_close(root, closed):
+    """A log with its close record, but not the checkpoint over that: a recovery may follow, nothing else."""
+    made = os.path.join(root, "unsigned", os.path.basename(closed))
+    shutil.copytree(closed, made)
+    os.chmod(os.path.join(made, "checkpoints"), 0o600)
+    put("checkpoints", b"".join(notes_of(closed)[:-1]))(made)
+    variant(root, made)
+    expected[groups[()][-1]] = "TORN TAIL"
+    last = segments(made)[-1]
+    subprocess.run([VERDICT, "--recover", made], check=True)
+    groups[()].append(made)
+    expected[made] = "INTACT open"
+    recovery = read(made, segments(made)[-1])
+    for more in (bytes(61), bytes(5000), b"V", b"VDAF", recovery[:100], recovery):
+        for after in (recovery, recovery[:100], recovery[:9], b""):
+            variant(root, made, edit(last, lambda d, more=more: d + more), put(segments(made)[-1], after))
+            expected[groups[()][-1]] = "TAMPERED"
+
+
 def change_segments(root, source):
     names = segments(source)
     last = names[-1]
@@ -340,6 +359,7 @@ def make_cases(root):
     groups[()] += [closed, unclosed, unsealed, idle, one, signed]
     strange_files(root, closed, unclosed, unsealed)
     wrong_usage(root)
+    after_close(root, closed)
     assert len(segments(closed)) > 2, segments(closed)
     for source in (closed, unclosed):
         change_segments(root, source)
