@@ -6,7 +6,8 @@
  * requests, and what the caller watches.  Signals are looked at first and one request is answered per turn, so a worker that
  * floods the channel cannot hold off a signal.
  *
- *   SIGINT, SIGTERM, SIGHUP   first: unmount, close the stop pipe, two seconds of grace, SIGKILL
+ *   SIGINT, SIGTERM, SIGHUP, SIGQUIT
+ *                             first: unmount, close the stop pipe, two seconds of grace, SIGKILL
  *                             second: SIGKILL at once
  *   result received           two seconds to end
  *   channel closed by worker  two seconds to end
@@ -108,6 +109,7 @@ static int take_signals(struct supervisor *s, struct vd_err *err)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGQUIT);
     if (sigprocmask(SIG_BLOCK, &set, &s->old_mask))
         return vd_fail_errno(err, VD_EIO, errno, "cannot block signals");
     /* Whoever started the program may ignore SIGCHLD; then children vanish without a status. */

@@ -24,7 +24,7 @@ static void die_with_supervisor(pid_t supervisor_pid)
         _exit(1);
 }
 
-/* A terminal's Ctrl-C reaches the whole group; only the supervisor may act on it. */
+/* A terminal's Ctrl-C or Ctrl-\ reaches the whole group; only the supervisor may act on it. */
 static void set_signals(const sigset_t *mask)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -32,6 +32,7 @@ static void set_signals(const sigset_t *mask)
     (void)sigaction(SIGINT, &ignore, NULL);
     (void)sigaction(SIGTERM, &ignore, NULL);
     (void)sigaction(SIGHUP, &ignore, NULL);
+    (void)sigaction(SIGQUIT, &ignore, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);
     (void)sigprocmask(SIG_SETMASK, mask, NULL);
 }

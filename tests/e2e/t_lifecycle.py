@@ -71,7 +71,7 @@ with Case("life") as case:
     gone(case)
     case.verify("INTACT closed")
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         daemon(case, tip)
         started = time.monotonic()
         os.kill(min(processes_of(case)), number)
