@@ -77,6 +77,8 @@ static int set(struct custody *custody, enum custody_field field, const char *te
 int custody_set(struct custody *custody, enum custody_field field, const char *value,
                 struct vd_err *err)
 {
+    if (!value[0])
+        return vd_fail(err, VD_EUSAGE, "an empty value");
     return set(custody, field, value, strlen(value), err);
 }
 

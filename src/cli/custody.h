@@ -35,8 +35,8 @@ struct custody {
 const char *custody_name(enum custody_field field);
 enum audit_tag custody_tag(enum custody_field field);
 
-/* Sets one value, replacing an earlier one.  VD_EUSAGE: longer than CUSTODY_MAX_VALUE, not UTF-8,
- * or with control characters. */
+/* Sets one value, replacing an earlier one.  VD_EUSAGE: empty, longer than CUSTODY_MAX_VALUE,
+ * not UTF-8, or with control characters. */
 int custody_set(struct custody *custody, enum custody_field field, const char *value,
                 struct vd_err *err);
 

@@ -2,6 +2,8 @@
 /* Resolving the image's path.  Only stat and realpath: nothing is opened here. */
 #include "cli/image_path.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,4 +65,23 @@ bool path_is_below(const char *path, const char *dir)
     if (n == 1 && dir[0] == '/')
         return true;
     return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+bool path_leads_into(const char *path, const char *dir)
+{
+    VD_AUTO(free) char *part = strdup(path);
+    struct stat wanted, st;
+    char *slash;
+
+    if (!part || stat(dir, &wanted))
+        return false;
+    for (;;) {
+        if (stat(part[0] ? part : "/", &st) == 0 && st.st_dev == wanted.st_dev &&
+            st.st_ino == wanted.st_ino)
+            return true;
+        slash = strrchr(part, '/');
+        if (!slash)
+            return false;
+        *slash = '\0';
+    }
 }

@@ -23,4 +23,9 @@ void image_path_clear(struct image_path *path);
 /* Is `path` equal to, or below, the directory `dir`?  Both absolute and resolved. */
 bool path_is_below(const char *path, const char *dir);
 
+/* The same by device and inode number, for what a bind mount shows under another name: is one of the
+ * directories from `path` (absolute and resolved) upwards the directory `dir`?  False when `dir`
+ * cannot be looked at.  (A bind mount of a directory beneath `dir` is not seen.) */
+bool path_leads_into(const char *path, const char *dir);
+
 #endif

@@ -198,13 +198,18 @@ static int run(const struct command_line *line, int argc, char **argv, struct re
 /* The parent's wait; gives the child's verdict. */
 static int wait_for_child(int fd)
 {
+    struct vd_err err = VD_ERR_INIT;
     uint8_t code;
     ssize_t n;
 
     do
         n = read(fd, &code, 1);
     while (n < 0 && errno == EINTR);
-    return n == 1 ? code : VD_EXIT_MOUNT;
+    return n == 1 ? code
+                  : command_error("vdiskfs",
+                                  vd_fail(&err, VD_EMOUNT,
+                                          "the program was killed before the mount was usable"),
+                                  &err);
 }
 
 static int run_daemon(const struct command_line *line, int argc, char **argv)

@@ -46,7 +46,7 @@ struct mount_state {
     char first_key[192]; /* of the log, "NAME+ID+BASE64" */
     char lab_key[192];   /* likewise, or "" */
     bool usable;         /* MOUNTED was seen */
-    bool signalled;      /* ended by SIGINT, SIGTERM or SIGHUP */
+    bool signalled;      /* ended by SIGINT, SIGTERM, SIGHUP or SIGQUIT */
     /* The log cannot be written, and audit_full=unmount: set by the audit thread, the text before. */
     char log_why[256];
     atomic_bool log_failed;
@@ -279,7 +279,8 @@ static void on_unmount(void *ctx)
 }
 
 /* The part of `path` that exists, resolved: where a directory that is still to be made would land.
- * NULL: memory, or nothing of it exists. */
+ * NULL: memory, nothing of it exists, or the rest has a "..", which leads elsewhere once the names
+ * before it were made. */
 static char *existing_part(const char *path)
 {
     VD_AUTO(free) char *part = strdup(path);
@@ -290,6 +291,8 @@ static char *existing_part(const char *path)
         if (real)
             return real;
         slash = strrchr(part, '/');
+        if (strcmp(slash ? slash + 1 : part, "..") == 0)
+            return NULL;
         if (!slash)
             return realpath(".", NULL);
         slash[slash == part] = '\0';
@@ -312,7 +315,7 @@ static int check_place(const struct mount_run *run, const char *option, const ch
     for (i = 0; i < run->image->n_dirs; i++) {
         VD_AUTO(free) char *dir = realpath(run->image->dirs[i], NULL);
 
-        if (dir && path_is_below(real, dir))
+        if (dir && (path_is_below(real, dir) || path_leads_into(real, dir)))
             return vd_fail(err, VD_EUSAGE,
                            "option \"%s\": %s lies in the evidence directory %s: nothing is "
                            "written there",
@@ -474,9 +477,9 @@ static void hold_signals(void)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGQUIT);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* messages to a standard error that nobody reads */
-    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing the log */
     /* Whoever started the program may ignore SIGCHLD; then children vanish without a status. */
     (void)sigaction(SIGCHLD, &child, NULL);
 }
@@ -542,6 +545,7 @@ int mount_run(const struct mount_run *run, struct vd_err *err)
         config.anchor = audit_anchors_take;
         config.anchor_ctx = state.anchors;
     }
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing the log */
     if (rc == 0)
         rc = audit_open(&config, &state.audit, &state.ring, err);
     if (rc == 0)

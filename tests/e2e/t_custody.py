@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from harness import ROOT, VDISKCTL, Case, make_raw, need_fuse, need_tools, run, wait_until
+from harness import ROOT, VDISKCTL, VDISKFS, Case, make_raw, need_fuse, need_tools, run, wait_until
 
 need_tools("openssl")
 need_fuse()
@@ -69,6 +69,37 @@ def refusals(case):
             assert code == 1 and message in text, (option, text)
     code, text = case.refused("disk.raw", "examiner=a\x1bb")
     assert code == 1 and "control character" in text, text
+    code, text = case.refused("disk.raw", "examiner=")
+    assert code == 1 and 'option "examiner": an empty value' in text, text
+
+
+def places(case):
+    """The evidence directory under another name: nothing is written there."""
+    inside = [f"{case.evidence}/sub", f"{case.log}/none/../../evidence", f"{case.log}/none/.."]
+    bound = os.path.join(case.dir, "bound")
+    os.mkdir(bound)
+    if os.getuid() == 0:
+        run("mount", "--bind", case.evidence, bound)
+        inside += [bound, bound + "/sub/sub"]
+    else:
+        print("places: no bind mount tried, needs root")
+    before = os.listdir(case.evidence)
+    for path in inside:
+        for option in ("audit", "anchor_dir"):
+            code, text = case.refused("disk.raw", f"{option}={path}")
+            assert code in (1, 6) and ("lies in the evidence directory" in text or "cannot be resolved" in text), \
+                (option, path, text)
+    assert os.listdir(case.evidence) == before, os.listdir(case.evidence)
+    assert not os.path.exists(f"{case.log}/none")
+
+
+def file_size_limit(case):
+    """A log that a limit of file sizes leaves no room for is not begun, and that is told."""
+    before = case.sessions()
+    words = [VDISKFS, case.path("disk.raw"), case.mnt, "-o", f"audit={case.log}"]
+    result = run("sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *words, check=False)
+    assert result.returncode == 6 and b"File too large" in result.stderr, (result.returncode, result.stderr)
+    assert case.sessions() == before, case.sessions()
 
 
 def laboratory(case):
@@ -131,6 +162,8 @@ with Case("custody") as private:
     make_raw(private.path("disk.raw"), 1 << 20, 1)
     custody(private)
     refusals(private)
+    places(private)
+    file_size_limit(private)
     laboratory(private)
     remount(private)
 print("the header says who, what and why")

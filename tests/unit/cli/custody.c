@@ -86,6 +86,8 @@ static void with_options(void **state)
     assert_ok(options_complete(&o, &err));
     assert_string_equal(o.custody.v[CUSTODY_CHANGES], "x");
     options_clear(&o);
+    assert_fails(options_parse(&o, "examiner=", OPTION_MOUNT, &err), VD_EUSAGE, "an empty value");
+    options_clear(&o);
     assert_fails(options_parse(&o, "examiner=\xff", OPTION_MOUNT, &err), VD_EUSAGE, "not UTF-8");
     options_clear(&o);
     assert_ok(options_parse(&o, "case_file=/nonexistent/x", OPTION_MOUNT, &err));
