@@ -152,6 +152,7 @@ static int rest_is_zero(struct walk *w, size_t from, bool *out, uint64_t *out_re
         int rc;
 
         w->pos = w->have;
+        *out_rest += w->mem ? 0 : audit_skip_hole(w->src.fd);
         rc = fill(w);
         if (rc)
             return rc;

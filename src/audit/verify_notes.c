@@ -39,6 +39,20 @@ __attribute__((format(printf, 2, 3))) static bool bad(char reason[256], const ch
     return false;
 }
 
+uint64_t audit_skip_hole(int fd)
+{
+    off_t here = lseek(fd, 0, SEEK_CUR), data = here < 0 ? -1 : lseek(fd, here, SEEK_DATA);
+
+    if (here >= 0 && data < 0 && errno == ENXIO) /* all the rest is one, or nothing is left */
+        data = lseek(fd, 0, SEEK_END);
+    if (data < here) {
+        if (data >= 0) /* the file became shorter */
+            (void)lseek(fd, here, SEEK_SET);
+        return 0;
+    }
+    return (uint64_t)(data - here);
+}
+
 /* ---- checkpoints ---- */
 
 static int fill(struct notes *notes, struct vd_err *err)
@@ -130,6 +144,8 @@ static size_t without_zeros(struct notes *notes, int *rc, struct vd_err *err)
         if (notes->have < sizeof(notes->buf) || len + 1 >= notes->have)
             return len;
         notes->have = len + 1;
+        if (notes->fd >= 0)
+            (void)audit_skip_hole(notes->fd);
         *rc = fill(notes, err);
         if (*rc)
             return 0;

@@ -58,6 +58,11 @@ void anchors_clear(struct anchors *anchors);
 /* Compares the anchors that cover exactly the frames before `e`. */
 bool anchors_follow(struct anchors *anchors, const struct expect *e, char reason[256]);
 
+/* Moves the position of `fd` over a hole that begins there, to the data behind it or the file's end, so that a
+ * file that is large by name only takes no time.  Returns the bytes passed, which are zero; 0 where
+ * there is no hole, or the file system does not tell. */
+uint64_t audit_skip_hole(int fd);
+
 /* "vdiskfs/" and the session's UUID.  out: NOTE_NAME_MAX bytes. */
 void notes_origin(const uint8_t session[16], char *out);
 

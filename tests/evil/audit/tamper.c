@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_LOG    (1u << 20)
@@ -609,6 +610,32 @@ static void wrong_directory(void **state)
     assert_int_equal(verdict_of(plain, &r), AUDIT_INTACT_CLOSED);
 }
 
+/* Large by name only: what is not there is not read. */
+static void holes(void **state)
+{
+    static const char *const names[] = {"000000.vlog", AUDIT_CHECKPOINTS};
+    const off_t size = INT64_C(1) << 40;
+    struct timespec begin, end;
+    char name[600];
+    struct audit_report r;
+    size_t i;
+
+    (void)state;
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (i = 0; i < 2; i++) {
+        make_session(path, false);
+        (void)snprintf(name, sizeof(name), "%s/%s", path, names[i]);
+        assert_int_equal(chmod(name, 0600), 0);
+        assert_int_equal(truncate(name, size), 0);
+        (void)verdict_of(path, &r);
+        if (r.verdict == AUDIT_TAMPERED)
+            fail_msg("%s: %s", names[i], r.reason);
+        assert_true(i || r.torn_bytes > (uint64_t)size / 2);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - begin.tv_sec < 20);
+}
+
 static void not_a_log(void **state)
 {
     char name[600];
@@ -667,6 +694,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rings, setup, teardown),
         cmocka_unit_test_setup_teardown(closed_log_cut_at_a_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(holes, setup, teardown),
         cmocka_unit_test_setup_teardown(not_a_log, setup, teardown),
     };
 
