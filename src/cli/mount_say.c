@@ -3,10 +3,14 @@
  * several threads and processes do not mix, and a poll before it tells whether a pipe has room. */
 #include "cli/mount_say.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -29,6 +33,23 @@ static bool say_stderr(bool warning, const char *line)
     return done == (ssize_t)n;
 }
 
+/* syslog(3) does not tell that nobody is there.  What is there may still drop the line. */
+static bool syslog_listens(void)
+{
+    static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+    const struct sockaddr_un log = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    unsigned i;
+
+    for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        VD_AUTO(fd) int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        if (fd >= 0 &&
+            (connect(fd, (const struct sockaddr *)&log, sizeof(log)) == 0 || errno == EAGAIN))
+            return true;
+    }
+    return false;
+}
+
 bool mount_say(void *ctx, bool warning, const char *line)
 {
     const struct mount_say *say = ctx;
@@ -37,5 +58,5 @@ bool mount_say(void *ctx, bool warning, const char *line)
         return say_stderr(warning, line);
     syslog(LOG_DAEMON | (warning ? LOG_WARNING : LOG_NOTICE), "%s%s", warning ? "warning: " : "",
            line);
-    return true;
+    return syslog_listens();
 }

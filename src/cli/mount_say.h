@@ -12,8 +12,8 @@ struct mount_say {
 };
 
 /* One line without its newline, with the program's name put in front.  Any thread of the
- * supervisor.  Waits a second at most for a standard error that nobody reads; false: not shown (of
- * syslog nobody can tell).  `ctx` is a struct mount_say. */
+ * supervisor.  Waits a second at most for a standard error that nobody reads; false: not shown, or no
+ * system log listens (whether it keeps the line, nobody can tell).  `ctx` is a struct mount_say. */
 bool mount_say(void *ctx, bool warning, const char *line);
 
 #endif

@@ -299,6 +299,13 @@ def test_syslog():
             pass
         assert lines and all("vdiskfs" in line and "checkpoint: " in line for line in lines), lines
         anchors_fit(case, write(os.path.join(case.dir, "syslog"), "\n".join(lines)), len(lines))
+        # no system log: nothing is said to be delivered
+        run("unshare", "-m", "sh", "-c", f"""set -e
+            mount -t tmpfs tmpfs /dev
+            mknod /dev/null c 1 3; mknod /dev/urandom c 1 9; mknod /dev/fuse c 10 229
+            {VDISKFS} {case.path("disk.raw")} {case.mnt} -o audit={case.log}
+            {VDISKCTL} umount {case.mnt}""")
+        assert told(case, "anchor_log", "WARNING") and not told(case, "anchor_log", "FACT"), case.records()
 
 
 parts = [multiprocessing.Process(target=test) for test in (
