@@ -366,6 +366,26 @@ static enum audit_close_reason close_reason(const struct mount_state *state, boo
     return state->signalled ? AUDIT_CLOSE_SIGNAL : AUDIT_CLOSE_CLEAN;
 }
 
+/* The worker ended well, by itself, and yet the mount stands: umount -f of one that is in use, or an
+ * abort by hand, cut the connection.  A moment is given to the umount -f that goes on to detach it. */
+static void tell_cut_off(struct mount_state *state)
+{
+    static const char text[] =
+        "the connection of the mount was cut by somebody (umount -f while it "
+        "was in use, or an abort); a dead mount is left: vdiskctl umount";
+    VD_AUTO(free) char *before = state->mp ? mountpoint_in_force(state->mp) : NULL;
+    VD_AUTO(free) char *after = NULL;
+
+    if (!before)
+        return;
+    (void)usleep(100000);
+    after = mountpoint_in_force(state->mp);
+    if (!after)
+        return;
+    log_fact(state->ring, "mount", VD_FACT_WARNING, "connection", text);
+    (void)mount_say(&state->say, true, text);
+}
+
 static int run_pair(struct mount_state *state, struct vd_err *err)
 {
     const struct image_path *image = state->run->image;
@@ -391,6 +411,8 @@ static int run_pair(struct mount_state *state, struct vd_err *err)
     bool died = false, gave_up;
     int rc = proc_run(&config, &died, err), closed;
 
+    if (rc == 0 && !died && state->usable && !state->signalled)
+        tell_cut_off(state);
     gave_up = !died && atomic_load(&state->log_failed);
     audit_anchors_sum_up(state->anchors);
     closed = audit_close(state->audit, close_reason(state, died, rc), &close_err);

@@ -79,6 +79,23 @@ with Case("life") as case:
         assert time.monotonic() - started < 5
         case.verify("INTACT closed")
 
+    # umount -f of a mount in use cuts its connection: told, and the log is closed
+    if os.getuid() == 0:
+        daemon(case, tip)
+        handle = os.open(f"{case.mnt}/disk.img", os.O_RDONLY)
+        run("umount", "-f", case.mnt, check=False)
+        assert wait_until(lambda: not processes_of(case), 10)
+        case.verify("INTACT closed")
+        os.close(handle)
+        assert any("was cut by somebody" in r.get("text", "") for r in case.records()), case.records()
+        run("umount", case.mnt)
+        gone(case)
+        daemon(case, tip)
+        run("umount", "-f", case.mnt)
+        gone(case)
+        case.verify("INTACT closed")
+        assert not any("was cut by somebody" in r.get("text", "") for r in case.records()), case.records()
+
     # busy: a file is open and a shell stands in the mount
     daemon(case, tip)
     handle = os.open(f"{case.mnt}/disk.img", os.O_RDONLY)
