@@ -46,7 +46,7 @@ struct sink {
     pthread_t thread;
 
     /* Guarded by lock. */
-    bool waiting;
+    bool waiting, ended;
     char note[NOTE_MAX];
 
     /* The sink's thread, and after its end the caller of audit_anchors_end; sum_up reads the three
@@ -229,6 +229,8 @@ static void *sink_main(void *arg)
         next_at = audit_clock_ns(CLOCK_MONOTONIC) + s->gap_ns;
         (void)pthread_mutex_lock(&a->lock);
     }
+    s->ended = true;
+    (void)pthread_cond_broadcast(&a->wake);
     (void)pthread_mutex_unlock(&a->lock);
     return NULL;
 }
@@ -375,8 +377,21 @@ void audit_anchors_sum_up(struct audit_anchors *a)
  * uses is left behind. */
 static bool join(struct sink *s, const struct timespec *until)
 {
-    if (!s->started || pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, until) == 0)
+    struct audit_anchors *a = s->a;
+    bool ended;
+    int rc = 0;
+
+    if (!s->started)
         return true;
+    (void)pthread_mutex_lock(&a->lock);
+    while (!s->ended && rc == 0)
+        rc = pthread_cond_clockwait(&a->wake, &a->lock, CLOCK_MONOTONIC, until);
+    ended = s->ended;
+    (void)pthread_mutex_unlock(&a->lock);
+    if (ended) {
+        (void)pthread_join(s->thread, NULL);
+        return true;
+    }
     say(s, true, "it does not answer and is left behind");
     return false;
 }
