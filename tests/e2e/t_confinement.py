@@ -221,6 +221,7 @@ def baseline(verb):
 
 
 def generic(path, case):
+    path = re.sub(r"^(/tmp/tsan\.rodata)\.\d+$", r"\1", path)  # ThreadSanitizer's own, with a process number
     return path.replace(case.dir, "CASE")
 
 
