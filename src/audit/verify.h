@@ -82,7 +82,8 @@ struct audit_report {
     uint64_t checkpoints, checkpoint_size; /* that were checked; frames that the last one covers */
     uint64_t anchors;                      /* that fitted */
     uint64_t recoveries;                   /* after crashes */
-    uint64_t session_frames; /* that keys of the session signed: all under its last checkpoint before
+    uint64_t
+        session_frames; /* that keys of the session signed: all under its last checkpoint before
                                 the first recovery */
     bool has_close;
     int32_t close_result;
