@@ -77,7 +77,8 @@ static int take_options(struct walk *w)
     if (o && o->anchors)
         rc = anchors_decode(o->anchors, strlen(o->anchors), origin, &w->anchors, w->err);
     if (rc == 0 && o && o->key && !w->has_lab &&
-        (strcmp(w->lab.name, origin) != 0 || memcmp(w->lab.bytes, key.bytes, sizeof(key.bytes))))
+        (strcmp(w->lab.name, origin) != 0 ||
+         memcmp(w->lab.bytes, key.bytes, sizeof(key.bytes)) != 0))
         walk_tampered(w, AUDIT_H_KEY, "the log's first key is not the one given");
     return rc;
 }
